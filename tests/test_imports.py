@@ -84,7 +84,7 @@ def _rooms_used(path: Path) -> set[str]:
     return {part[1] for part in parts if part[0] == "router" and len(part) > 1} & set(ROOMS)
 
 
-def test_the_house_has_these_rooms_and_nothing_lies_loose() -> None:
+def test_every_module_is_in_one_of_these_rooms() -> None:
     folders = {path.name for path in ROUTER.iterdir() if path.is_dir() and path.name != "__pycache__"}
     loose = {path.name for path in ROUTER.iterdir() if path.is_file()}
 

@@ -18,7 +18,7 @@ def _version() -> str:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x00\x00", b"\x00\x00\x00\x05abc", b"\x00\x00\x00\x03abc"])
-def test_a_request_that_breaks_off_ends_nothing_else(sent: bytes) -> None:
+def test_a_request_that_breaks_off_stops_no_other_daemon(sent: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(preloaded().path)
         connection.sendall(sent)
@@ -26,7 +26,7 @@ def test_a_request_that_breaks_off_ends_nothing_else(sent: bytes) -> None:
     assert _version().startswith("webhook-router, version ")
 
 
-def test_a_caller_that_is_gone_before_the_answer_ends_nothing_else() -> None:
+def test_a_caller_that_leaves_before_the_answer_stops_no_other_daemon() -> None:
     with Path(os.devnull).open("r+b") as null:
         streams = [null.fileno()] * 3
         for _ in range(5):

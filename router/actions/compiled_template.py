@@ -6,7 +6,7 @@ from router.templates import Template, compile_template
 
 
 def compiled_template(text: str, build: Build, *place: str | int) -> Template:
-    """The template. A fault goes to the build; the text then counts as constant."""
+    """The compiled template. A fault goes to the build, and the text then counts as constant."""
     try:
         return compile_template(text, secrets=build.secrets)
     except TemplateError as error:

@@ -1,4 +1,4 @@
-"""The action types that rules may use: those of the program, of which this is the one list, and plugins."""
+"""The action types that rules may use. The program's own are listed here only; plugins add theirs."""
 
 from router.actions.append.type import APPEND
 from router.actions.command.type import COMMAND
@@ -14,10 +14,10 @@ ACTIONS: dict[str, ActionType] = {**BUILT_IN, **PLUGINS.usable}
 
 
 def status_word(type_name: str) -> str:
-    """What the status number of an attempt is; "status" for a type that is not installed any more."""
+    """The word for an attempt's status number; "status" for a type that is no longer installed."""
     return ACTIONS[type_name].status_word if type_name in ACTIONS else "status"
 
 
 def status_prefix(type_name: str) -> str:
-    """What stands before the status number of an attempt in a short line."""
+    """The text before an attempt's status number in a short line."""
     return ACTIONS[type_name].status_prefix if type_name in ACTIONS else ""

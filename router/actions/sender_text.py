@@ -1,4 +1,4 @@
-"""Which templates hold text that a sender chose."""
+"""Finds templates with text that a sender chose."""
 
 from router.templates import Template
 
@@ -8,7 +8,7 @@ _OURS = frozenset({"source", "event", "delivery", "secrets", "range"})
 
 
 def has_sender_text(template: Template, *, open_path: bool) -> bool:
-    """Whether a sender decides a part of the rendered text; `open_path`: also by a named part of the path."""
+    """Whether a sender decides a part of the rendered text. With `open_path` a named part of the path counts too."""
     if template.constant is not None:
         return False
     by_path = open_path and "event" in template.names and not _PATH.isdisjoint(template.fields)

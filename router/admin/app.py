@@ -22,8 +22,8 @@ from router.domain.reply import Reply
 from router.runtime.short_turns import SHORT_TURNS
 
 AT_ONCE, WAITING = 4, 4  #: requests on the store that run at once, and that wait
-SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes a while with many targets
-WAIT_SECONDS = 2.0  #: that a request waits for its turn
+SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes long with many targets
+WAIT_SECONDS = 2.0  #: how long a request waits for its turn
 # Some threads are left for the probes: a supervisor would kill a daemon whose probes time out.
 THREADS = AT_ONCE + WAITING + SCRAPES + SCRAPES_WAITING + 4  #: of the listener
 CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
@@ -37,7 +37,7 @@ def admin_app(daemon: DaemonHandle, access: AccessCheck, site: Site | None = Non
     limits = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        # Set first, so that the reply to an unexpected error has them too.
+        # Set first, so that the reply to an unexpected error has these headers too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
         with SHORT_TURNS:
@@ -135,7 +135,7 @@ def _run(
 
 
 def _busy() -> Reply:
-    return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+    return problem_reply(503, "too many requests are under way; try again in a moment", ("Retry-After", "2"))
 
 
 def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply], busy: Callable[[], Reply]) -> Reply:
@@ -146,4 +146,6 @@ def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply], busy: Callable[[
             return run()
         except StoreError as error:
             log.error("admin request failed: the store can't be read or written", error=str(error))
-            return problem_reply(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))
+            return problem_reply(
+                503, "the store can't be read or written at the moment; see the log", ("Retry-After", "5")
+            )

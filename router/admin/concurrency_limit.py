@@ -1,4 +1,4 @@
-"""Limits how many requests run at once and how many wait; more are refused, so that they block no thread."""
+"""Limits how many requests run at once and how many wait. Further ones are refused, so that they block no thread."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class ConcurrencyLimit:
-    """Any thread may call it."""
+    """The limit. Any thread may call it."""
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._running = threading.BoundedSemaphore(at_once)
@@ -14,7 +14,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self, seconds: float) -> Iterator[bool]:
-        """Wait for a slot, at most so many seconds. Yields whether there was one; frees it at the end."""
+        """Wait for a slot, at most this many seconds. Yields whether there was one. The slot is freed at the end."""
         if not self._admitted.acquire(blocking=False):
             yield False
             return

@@ -1,4 +1,4 @@
-"""What the admin listener needs of the daemon."""
+"""The parts of the daemon that the admin listener needs."""
 
 import os
 import threading
@@ -22,45 +22,47 @@ from router.store.contract import OperatorStore
 
 @dataclass(frozen=True, slots=True)
 class DaemonHandle:
-    """Any thread may call its functions."""
+    """The daemon. Any thread may call its functions."""
 
     store: OperatorStore
     rules: Path  #: the rules file
-    ruleset: Callable[[], Ruleset]  #: the current one
-    loader: Loader  #: for rules that are just checked: an unset secret is a note
-    reload: Callable[[float], Reloaded | ReloadRefused]  #: waits so many seconds for the result
-    metrics: Callable[[str], Reply]  #: takes a scrape's Accept header
-    checks: Callable[[], Mapping[str, bool]]  #: by name; all are true when the daemon is ready
+    ruleset: Callable[[], Ruleset]  #: the current ruleset
+    loader: Loader  #: for rules that are only checked: an unset secret is a note
+    reload: Callable[[float], Reloaded | ReloadRefused]  #: waits this many seconds for the result
+    metrics: Callable[[str], Reply]  #: takes the Accept header of a scrape
+    checks: Callable[[], Mapping[str, bool]]  #: by name; the daemon is ready when all are true
     busy: Callable[[], bool]  #: whether events are arriving
     stopping: Callable[[], bool]
     now_ms: Callable[[], int]
-    elsewhere: Callable[[Reading], Reply | None] = answered_here  #: the answer of another process; None: give it here
+    elsewhere: Callable[[Reading], Reply | None] = answered_here  #: the answer of another process; None: answer here
     pid: int = field(default_factory=os.getpid)  #: of the daemon
     counts: RecentCounts = field(default_factory=RecentCounts)  #: for views
-    whole: OperatorStore | None = None  #: all payloads, where `store` hides some: for verdicts alone
+    whole: OperatorStore | None = None  #: the store with all payloads, if `store` hides some; used only for verdicts
     changing: threading.Lock = field(default_factory=threading.Lock)  #: one replay, cancel or reroute at a time
     checking: threading.Lock = field(default_factory=threading.Lock)  #: one rules file at a time
 
     @property
     def is_for_reader(self) -> bool:
-        """Whether it is for who may only read."""
+        """Whether it hides payloads, for the read-only token."""
         return self.whole is not None
 
     @property
     def for_reader(self) -> "DaemonHandle":
-        """The same for who may only read: without the payloads that sources hide."""
+        """A copy for the read-only token: without the payloads that sources hide."""
         if self.whole is not None:
             return self
         return replace(self, store=hiding(self.store, self._path_shown), whole=self.store)
 
     def hides(self, source: str) -> bool:
-        """Whether the payloads of a source are hidden from who may only read. Those of a source that the rules no
-        longer have are: nobody says any more that they may be seen."""
+        """Whether the payloads of a source are hidden from the read-only token.
+
+        Payloads of a source that the rules no longer have are hidden: nothing says any more that they may be seen.
+        """
         found = self.ruleset().source(source)
         return found is None or not found.show_payloads
 
     def _path_shown(self, source: str) -> str | None:
-        """In the place of a hidden path, of which parts may be the sender's, that of the source."""
+        """The source's path in place of a hidden path, whose parts may come from the sender."""
         if not self.hides(source):
             return None
         found = self.ruleset().source(source)
@@ -71,12 +73,12 @@ class DaemonHandle:
         return [] if self.whole is None else sorted(filter(self.hides, self.ruleset().sources))
 
     def shown_problems(self, loaded: Loaded) -> tuple[Problem, ...]:
-        """The problems of a checked text. Who may only read sees its errors alone: notes and warnings say which files
-        and variables this machine has, and anybody could ask for each."""
+        """The problems of a checked text. The read-only token sees only errors: notes and warnings tell which files and
+        variables this machine has, and its holder could ask for each."""
         return loaded.errors if self.is_for_reader else loaded.problems
 
     def explain(self, event: Event, compiled: Compile, *, now: bool, most: int) -> ExplainedEvent:
-        """Explain an event of `store`; without values if they are hidden. Raises StoreError, PayloadError."""
+        """Explain an event of `store`, without values if they are hidden. Raises StoreError, PayloadError."""
         if event.hidden_size is None:
             return explain_event(self.store, event, self.ruleset(), compiled, now=now, most=most)
         whole = self.whole or self.store

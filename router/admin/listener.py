@@ -1,4 +1,4 @@
-"""The admin listener: Falcon's application on waitress, or by TLS on our own server, since waitress speaks none."""
+"""The admin listener: Falcon's application on waitress. With TLS on our own server, since waitress has no TLS."""
 
 from collections.abc import Collection, Iterable
 
@@ -36,7 +36,7 @@ def admin_listener(
             connections=CONNECTIONS,
             request_seconds=request_seconds,
             threads=THREADS,
-            inline_bytes=-1,  # the application reads the store
+            inline_bytes=-1,  # workers only, since the application reads the store
             tls=certificate,
         )
     return WaitressServer(
@@ -58,15 +58,16 @@ def access_check(
     names: Collection[str],
     external: ExternalUrl | None = None,
 ) -> AccessCheck:
-    """Who may ask. `names` are further host names of the listener, `external` is its address behind a proxy."""
+    """Which requests are accepted. `names` are further host names of the listener; `external` is its address behind a
+    proxy."""
     known = {address.host.lower(), *names, *([] if external is None else [external.name])}
-    # A proxy brings others to a listener on loopback.
+    # Through a proxy other machines reach a listener on loopback.
     closed = external is not None or not address.is_loopback
     return AccessCheck(token, known, closed=closed, read_token=read_token, external=external)
 
 
 def body_limit(path: str) -> int:
-    """The largest body that a path takes, in bytes: of the API, or a form of the page, which judges it further."""
+    """The largest body of a path, in bytes: of the API, or a form of the page, which checks it further."""
     return max(api_limit(path), form_limit(path))
 
 

@@ -1,6 +1,6 @@
-"""What the admin listener reads of the store: a view of the page, or an endpoint of the API that changes nothing.
+"""What the admin listener reads from the store: a view of the page, or an endpoint of the API that changes nothing.
 
-A reading says all that its answer needs, so that another process may give it.
+A reading holds everything that its answer needs, so another process can give the answer.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ViewReading:
-    """A view of the page, for who is signed in."""
+    """A view of the page, for a signed-in session."""
 
     request: "PageRequest"
     session: "Session"
@@ -33,12 +33,12 @@ class EndpointReading:
     method: str
     path: str
     call: "Call"
-    may_act: bool  #: False: it is asked by who may only read
+    may_act: bool  #: False: the read-only token asks
 
 
 Reading = ViewReading | EndpointReading
 
 
 def answered_here(_: Reading) -> Reply | None:
-    """No other process answers."""
+    """None: no other process answers."""
     return None

@@ -30,7 +30,7 @@ def write_reply(response: falcon.Response, reply: Reply) -> None:
         response.content_type = reply.content_type
     for name, value in reply.headers:
         if name == "Set-Cookie":
-            response.append_header(name, value)  # the only one that Falcon does not set
+            response.append_header(name, value)  # the only header that Falcon does not set
         else:
             response.set_header(name, value)
 
@@ -41,4 +41,4 @@ def _fault(request: falcon.Request, response: falcon.Response, error: Exception,
 
 
 def _http_error(_: falcon.Request, response: falcon.Response, error: falcon.HTTPError, __: Any) -> None:
-    write_reply(response, problem(error.status_code, "the request is not one that is taken here"))
+    write_reply(response, problem(error.status_code, "the request is not possible here"))

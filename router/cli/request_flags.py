@@ -63,7 +63,7 @@ def body_of(payload: str) -> bytes:
 
 
 def sender_profile(source: "Source") -> "SenderProfile":
-    """What the source's provider sends; nothing special if it is the router itself."""
+    """What the source's provider sends; an empty profile for the router itself."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import SenderProfile  # noqa: PLC0415
 
@@ -114,5 +114,5 @@ def received_at_of(text: str) -> int:
 
     found = unix_ms(text)
     if found is None:
-        raise click.UsageError(f"--received-at {text!r} is no time with its zone, such as 2024-05-01T09:30:00+02:00")
+        raise click.UsageError(f"--received-at {text!r} is not a time with its zone, such as 2024-05-01T09:30:00+02:00")
     return round(found)

@@ -25,7 +25,7 @@ def search_options(command: Command) -> Command:
             type=click.IntRange(1, 100_000_000),
             default=SCANNED,
             show_default=True,
-            help="With --header or --where: look at so many at most.",
+            help="With --header or --where: read at most this many.",
         ),
         click.option(
             "--provider-id", metavar="ID", help="Only of the event with this id of its provider's, as dedupe knows it."
@@ -41,7 +41,7 @@ def search_options(command: Command) -> Command:
             "--where",
             multiple=True,
             metavar="CONDITION",
-            help="Only of events that fit, as in match: '$.repository.full_name: acme/api'; repeatable.",
+            help="Only of events that match, as in match: '$.repository.full_name: acme/api'; repeatable.",
         ),
     ):
         command = option(command)

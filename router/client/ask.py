@@ -1,4 +1,4 @@
-"""One request and its answer for others than forwards; what goes wrong comes as a sentence."""
+"""Sends one request and returns its answer. A failure is raised as a sentence for operators. Polls use it."""
 
 import aiohttp
 
@@ -11,17 +11,20 @@ CONNECT_SECONDS = 10.0
 
 
 class NoAnswer(Exception):
-    """No answer came. The text has place and cause, without path, query and any text of the other side."""
+    """No answer came. The text says place and cause, without path, query or text of the other side."""
 
 
 async def ask(
     client: Client, request: Request, connection: ConnectionSpec, place: str, *, seconds: float, limit: int, named: bool
 ) -> Answer:
-    """Send a request. Its answer has at most `limit` bytes, and is cut off after so many `seconds`; `place` is how
-    messages call the server, `named` as in Client.exchange. Raises NoAnswer."""
+    """Send a request and return its answer. Raises NoAnswer.
+
+    `seconds` limits the whole exchange, `limit` the bytes of the answer's body. `place` is the server's name in
+    messages. For `named` see Client.exchange.
+    """
     within = aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds))
     proxy = connection.proxy.url if connection.proxy is not None else None
-    # Twice at the most: a server may close an idle connection just as it is used.
+    # Two tries at most: a server may close an idle connection at the moment when it is used.
     for fresh in (False, True):
         trace = Trace(fresh)
         try:

@@ -1,4 +1,4 @@
-"""The HTTP client of forwards and polls: pools of connections, and a check of every address before the connection."""
+"""The HTTP client of forwards and polls: pools of connections. Each address is checked before the connection."""
 
 import contextlib
 import socket
@@ -23,11 +23,11 @@ _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close
 
 
 class RefusedAddressError(OSError):
-    """A name resolved to an address that forwards refuse."""
+    """A name resolved to an address to which forwards never connect."""
 
 
 def _checked_socket(info: Any) -> socket.socket:
-    """Make the socket for an address. aiohttp calls it for every address: of a name, or written in the URL."""
+    """Make the socket for an address. aiohttp calls this for every address, from a name or from the URL itself."""
     address = info[4]
     if refused(str(address[0])):
         raise RefusedAddressError(f"{address[0]} is a link-local or metadata address")
@@ -44,10 +44,10 @@ async def _on_reuse(_: Any, context: Any, __: Any) -> None:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Closes an idle connection on which bytes arrived, since they would be taken for the next answer.
+    """Closes an idle connection on which bytes arrived. They would be taken for the next answer.
 
-    aiohttp checks for them when a connection is given back, but not when it is taken again. Bytes that arrive after the
-    next request was sent can't be told from its answer.
+    aiohttp checks this when a connection goes back to the pool, but not when it leaves the pool. Once the next request
+    is sent, early bytes look like its answer.
     """
 
     async def _get(self, key: Any, traces: list[Any]) -> Any:
@@ -62,7 +62,7 @@ class _Connector(aiohttp.TCPConnector):
 
 @dataclass(slots=True)
 class Client:
-    """Belongs to one event loop."""
+    """Sends requests. Belongs to one event loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
     _resolver: Resolver = field(default_factory=Resolver)
@@ -71,7 +71,7 @@ class Client:
     _counted: bool = True  #: whether interim answers are counted
 
     async def check(self) -> None:
-        """Try the inner parts of aiohttp that are used here, and do without those that fail."""
+        """Check the inner parts of aiohttp that this client uses, and switch off those that fail."""
         found = await checked(Client)
         self.exchanges.direct, self._keep, self._counted = found.direct, found.keep, found.counted
         if not (found.direct and found.keep and found.counted):
@@ -94,10 +94,10 @@ class Client:
         trace: Trace,
         connection: ConnectionSpec = PLAIN,
     ) -> Answer:
-        """See Exchanges.exchange; `named` reaches refused addresses as well.
+        """See Exchanges.exchange. With `named` the request may go to refused addresses too.
 
-        With a proxy the addresses of names are the proxy's to look up, so only those that the URL writes out can be
-        refused here. The proxy's own address is checked as a target's is.
+        A proxy resolves names itself, so only an address written in the URL can be refused here. The proxy's own
+        address is checked like a target's.
         """
         proxy = connection.proxy
         if proxy is not None:
@@ -109,13 +109,14 @@ class Client:
         return await self.exchanges.exchange(session, request, within, limit, trace, connection)
 
     def session(self, *, named: bool = False, fresh: bool = False) -> aiohttp.ClientSession:
-        """A session: `named` reaches refused addresses as well, `fresh` connects anew for each request."""
+        """A session. With `named` it connects to refused addresses too; with `fresh` it opens a new connection for each
+        request."""
         key = (named, fresh)
         if key not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_on_reuse)
             connector = _Connector(
-                limit=0,  # limits belong to targets
+                limit=0,  # targets have their own limits
                 resolver=self._resolver,
                 ttl_dns_cache=10,
                 socket_factory=_socket if named else _checked_socket,
@@ -141,7 +142,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def open_client() -> AsyncIterator[Client]:
-    """A client for the running loop, checked, and closed at the end of the block."""
+    """Open a client for the running loop and check it. The end of the block closes it."""
     client = Client()
     try:
         await client.check()

@@ -24,14 +24,14 @@ _RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """A header by which the target knows who calls."""
+    """A header that tells the target who calls."""
 
     header: str
     value: Secret  #: the whole value of the header
-    shown: str  #: the value with secrets by name
+    shown: str  #: the value, with the names of secrets in place of their values
 
     def replaces(self, name: str) -> bool:
-        """Whether a header is the same one to a server."""
+        """Whether servers read this header name as the same header."""
         return name.lower().replace("_", "-") == self.header.lower().replace("_", "-")
 
 
@@ -44,25 +44,25 @@ class Proxy:
 
     @property
     def is_literal_address(self) -> bool:
-        """Whether its host is an IP address that is written out."""
+        """Whether its host is written as an IP address."""
         return is_address(urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """How a forward gets to its target, and shows who it is there."""
+    """How a forward connects to its target and authenticates there."""
 
     auth: Auth | None = None
     tls: ssl.SSLContext | None = None  #: None: the system's authorities are trusted, without a client certificate
     proxy: Proxy | None = None
-    unusable: str = ""  #: why no attempt can be made by it
+    unusable: str = ""  #: why this connection can't be made; empty when it can
 
 
 PLAIN = ConnectionSpec()
 
 
 def compile_connection(options: ConnectionOptions, build: Build) -> ConnectionSpec:
-    """Options in, connection out; faults go to the build."""
+    """Compile the options to a connection. Faults go to the build."""
     auth = _auth(options.auth, build) if options.auth is not None else None
     tls = _tls(options.tls, build) if options.tls is not None else None
     proxy = _proxy(options.proxy, build) if options.proxy is not None else None
@@ -70,7 +70,7 @@ def compile_connection(options: ConnectionOptions, build: Build) -> ConnectionSp
 
 
 def check_encrypted(options: ConnectionOptions, url: str, build: Build) -> None:
-    """Report `tls` where nothing is encrypted."""
+    """Report `tls` for a URL that begins with http://."""
     if options.tls is not None and url.lower().startswith("http://"):
         build.fault("the URL begins with http://, where nothing is encrypted; write https://", "tls")
 
@@ -87,7 +87,7 @@ def _unread(options: TlsOptions | None, made: ssl.SSLContext | None) -> str:
     if options is None or made is not None:
         return ""
     names = [name for name in (options.ca, options.cert, options.key) if name is not None]
-    return f"no connection can be made by the files of tls: {', '.join(names)}; see webhook-router check"
+    return f"no connection can be made with the files of tls: {', '.join(names)}; see webhook-router check"
 
 
 def _auth(options: AuthOptions, build: Build) -> Auth | None:
@@ -138,7 +138,7 @@ def _user(value: str | SecretRef, build: Build, *place: str) -> Secret | str:
 
 
 def _basic_value(user: Secret | str, password: Secret | None, build: Build) -> Secret:
-    """The value of the header, made of two texts."""
+    """The value of the header, from the user's name and the password."""
     unset = next((one for one in (user, password) if isinstance(one, Secret) and not one.is_set), None)
     if unset is not None:
         return unset

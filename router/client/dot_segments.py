@@ -1,24 +1,24 @@
-"""Finds dot segments in a URL's path, also those that a server sees only after it has decoded the path.
+r"""Finds dot segments in a URL's path, including those that a server sees only after it has decoded the path.
 
-A value that a template fills in is percent-encoded once, so a server that decodes once has the value again. Many decode
-once or twice more (a proxy, then a framework), split at `\\` as at `/`, drop `;parameters`, or read old and wide
-spellings of a dot. `/a/..%2Fadmin` is then `/admin`. This module reads a path as the most lenient of them.
+A template percent-encodes its values once, so a server that decodes once gets the value back. Many servers decode two
+or three times (a proxy, then a framework), split at `\` as at `/`, drop `;parameters`, or accept old and wide spellings
+of a dot. They read `/a/..%2Fadmin` as `/admin`. This module reads a path as the most lenient of them does.
 """
 
 import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-DECODINGS = 3  #: every server decodes once; two more for servers behind it
+DECODINGS = 3  #: every server decodes once; up to two more servers may stand behind it
 
-# UTF-8 that is longer than it has to be (RFC 3629, section 3): C0 AE is a dot for a careless decoder. Such decoders
-# often look at the last six bits alone, so any byte may follow.
+# Overlong UTF-8 (RFC 3629, section 3): a careless decoder reads C0 AE as a dot. Such decoders often look at the last
+# six bits alone, so any byte may follow.
 _OVERLONG = re.compile(rb"[\xc0\xc1].|\xe0[\x80\x81].|\xf0\x80[\x80\x81].|\xf8\x80\x80[\x80\x81].", re.DOTALL)
-_SIXTEEN_BITS = re.compile(r"%u([0-9A-Fa-f]{4})")  # how old servers of Microsoft write a character
+_SIXTEEN_BITS = re.compile(r"%u([0-9A-Fa-f]{4})")  # how old Microsoft servers write a character
 _SPLIT = re.compile(r"[/\\]")
-# Parameters, which servlet containers cut off (RFC 3986, section 3.3); or a path's end, once it is decoded and sent on.
+# Servlet containers cut off parameters (RFC 3986, section 3.3). A decoded `?` or `#` ends the path when it is sent on.
 _REST = re.compile(r"[;?#].*", re.DOTALL)
-# Compatible forms (NFKC) give most of what a server may take for a dot or a slash; these they leave alone.
+# NFKC folds most characters that a server may read as a dot or a slash. It leaves these.
 _ALIKE = str.maketrans(
     {
         "\u3002": ".",  # ideographic full stop
@@ -30,11 +30,11 @@ _ALIKE = str.maketrans(
         "\u29f5": "\\",  # reverse solidus operator
     }
 )
-_IGNORED = ("Cc", "Cf", "Zs", "Zl", "Zp")  #: blanks and what can't be seen, which some servers drop
+_IGNORED = ("Cc", "Cf", "Zs", "Zl", "Zp")  #: blanks and invisible characters, which some servers drop
 
 
 def escapes(path: str) -> str:
-    """What in a percent-encoded path might lead elsewhere; empty when nothing does."""
+    """What in a percent-encoded path might lead to another place; empty when there is nothing."""
     for _ in range(1 + DECODINGS):
         if any(_is_dots(segment) for segment in _SPLIT.split(_folded(path))):
             return "a . or .. segment"
@@ -68,6 +68,6 @@ def _decoded(path: str) -> str:
 
 
 def _shortened(found: re.Match[bytes]) -> bytes:
-    """The ASCII character that an overlong form stands for."""
+    """The ASCII character that an overlong form means."""
     lead, last = found[0][-2], found[0][-1]
     return bytes([(lead & 1) << 6 | last & 0x3F])

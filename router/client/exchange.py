@@ -1,10 +1,11 @@
 """One request and its answer, on aiohttp's connections.
 
-aiohttp's session spends two thirds of the time of a small request on what a forward never has: redirects, cookies,
-proxies, uploads in pieces, traces. So a usual request is written straight to a connection of the session's pool, and
+For a small request aiohttp's session spends two thirds of its time on features that forwards don't use: redirects,
+cookies, uploads in pieces, traces. So a usual request is written straight to a connection from the session's pool, and
 the answer is read from its parser. Pool, name lookups, TLS and parser are aiohttp's.
-These are inner parts of aiohttp. exchange_check.py tries at the start whether they do what is expected here. If not,
-all requests go through the session, as unusual ones always do.
+
+These are inner parts of aiohttp. At the start exchange_check.py checks that they work as expected here. If they don't,
+all requests go through the session. Unusual requests always do.
 """
 
 import asyncio
@@ -45,16 +46,16 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes  #: its beginning
-    whole: bool = True  #: whether that is all of it; it may be longer, or have been cut off
+    body: bytes  #: its first bytes, up to the limit
+    whole: bool = True  #: False when there was more, or the body was cut off
 
 
 class EndlessInterimError(aiohttp.ClientPayloadError):
-    """More interim answers than any server needs. A target that sends them for ever would keep a core busy."""
+    """The server sent more interim answers than any server needs. Reading them for ever would keep a core busy."""
 
 
 class CountedResponse(aiohttp.ClientResponse):
-    """A session's response that gives up on endless interim answers. aiohttp itself reads on until the timeout."""
+    """A session's response that stops at too many interim answers. aiohttp itself reads on until the timeout."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """See ClientResponse.start."""
@@ -77,15 +78,15 @@ class CountedResponse(aiohttp.ClientResponse):
 
 @dataclass(slots=True)
 class Trace:
-    """Which connection one request had."""
+    """Which connection one request used."""
 
-    fresh: bool = False  #: a new connection is wanted
-    reused: bool = False  #: it was an idle connection, which the server may have been closing
+    fresh: bool = False  #: ask for a new connection
+    reused: bool = False  #: the connection was idle before, so the server may have closed it
 
 
 @dataclass(slots=True)
 class Exchanges:
-    """Sends requests and reads answers. Belongs to the delivery loop."""
+    """Sends requests and reads answers. Belongs to one event loop."""
 
     direct: bool = False  #: whether usual requests bypass the session; set after the check
     _origins: dict[tuple[int, int, str, str], aiohttp.ClientRequest] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class Exchanges:
         trace: Trace,
         by: ConnectionSpec = PLAIN,
     ) -> Answer:
-        """Send a request, and read its answer, of the body at most `limit` bytes.
+        """Send a request and read its answer, with at most `limit` bytes of the body.
 
         Raises aiohttp.ClientError, OSError (a TimeoutError is one), or ValueError for a header that can't be sent.
         """
@@ -188,16 +189,16 @@ class Exchanges:
             body = content.read_nowait(limit)
             whole = len(body) < limit
         else:
-            # The status is known: from now on a timeout ends the reading, but not the attempt.
+            # The status is known. From here a timeout ends the reading; the attempt keeps its answer.
             until = total.when()
             total.reschedule(None)
             body, whole = await _read(content, limit, until)
-        # After an early answer the request may still be in the write buffer.
+        # The server may answer before the whole request has left the write buffer.
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
         return Answer(message.code, message.headers, body, whole), reusable
 
     def _origin(self, session: aiohttp.ClientSession, url: URL, tls: ssl.SSLContext | None) -> aiohttp.ClientRequest:
-        """The request object by which aiohttp's connector knows where to connect."""
+        """The request object that tells aiohttp's connector where to connect."""
         key = (id(session), id(tls), url.scheme, url.raw_authority)
         found = self._origins.get(key)
         if found is None:
@@ -211,20 +212,20 @@ class Exchanges:
 
 
 def _through(proxy: Proxy | None, url: URL) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """What the session has to know of the proxy, and the headers of a request that it passes on by plain HTTP."""
+    """The session's arguments for the proxy, and the headers for a plain HTTP request through it."""
     if proxy is None:
         return {}, []
     if proxy.authorization is None:
         return {"proxy": proxy.url}, []
     header = ("Proxy-Authorization", proxy.authorization.reveal())
-    if url.scheme == "https":  # for the proxy alone; what goes through the tunnel is for the target
+    if url.scheme == "https":  # these headers are for the proxy alone; the tunnel leads to the target
         return {"proxy": proxy.url, "proxy_headers": dict([header])}, []
     return {"proxy": proxy.url}, [header]
 
 
 @functools.lru_cache(maxsize=1024)  # a URL caches its parts
 def encoded(url: str) -> URL:
-    """The URL as it was rendered: percent-encoded, so nothing may be decoded or normalised."""
+    """The URL exactly as it was rendered: percent-encoded, without decoding or normalising."""
     return URL(url, encoded=True)
 
 
@@ -239,9 +240,9 @@ def _head(request: Request, path: str, host: str) -> bytes:
 
 
 async def _read(content: aiohttp.StreamReader, limit: int, until: float | None = None) -> tuple[bytes, bool]:
-    """The beginning of a body, and whether that is all of it.
+    """The first bytes of a body, and whether they are the whole body.
 
-    The status is known by now, so after an error only the connection is given up.
+    The status is known already, so an error costs only the connection.
     """
     parts, room = [], limit
     try:

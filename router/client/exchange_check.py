@@ -1,6 +1,6 @@
-"""Tries on a loopback connection whether aiohttp's inner parts do what `exchange` and `client` expect.
+"""Checks on a loopback connection that aiohttp's inner parts do what `exchange` and `client` expect.
 
-It takes some 50 ms, once at the start. The library's version number would not show a patch.
+This takes some 50 ms, once at the start. The library's version number alone would not show a patch.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import aiohttp
 
 from router.client.exchange import INTERIM, Answer, EndlessInterimError, Exchanges, Request, Trace
 
-SECONDS = 5.0  #: for each part; on a slower machine the public way is good enough
+SECONDS = 5.0  #: for each part; a machine that needs longer uses the public way
 _WITHIN = aiohttp.ClientTimeout(total=SECONDS, sock_connect=SECONDS)
 _IMPATIENT = aiohttp.ClientTimeout(total=SECONDS, sock_connect=SECONDS, sock_read=0.01)
 _LIMIT = 10
@@ -44,21 +44,21 @@ class _Client(Protocol):
 
 @dataclass(slots=True)
 class Checked:
-    """Which parts work."""
+    """Which inner parts work as expected."""
 
     direct: bool = False  #: requests written straight to a connection
     keep: bool = False  #: an idle connection that received bytes is not used again
-    counted: bool = False  #: endless interim answers end an exchange of a session
+    counted: bool = False  #: endless interim answers end a session's exchange
     reason: str = ""  #: the first failure
 
 
 async def checked(make: Callable[[], _Client]) -> Checked:
-    """Try each on a client of its own."""
+    """Try each part with a client of its own."""
     found = Checked()
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(_serving())
-        except OSError as error:  # without a loopback address nothing can be tried
+        except OSError as error:  # there is no loopback address to try on
             found.reason = type(error).__name__
             return found
         for name, direct, attempt in (
@@ -81,7 +81,7 @@ async def checked(make: Callable[[], _Client]) -> Checked:
 
 
 class _Unexpected(Exception):
-    """The library does something else than expected."""
+    """The library does something unexpected."""
 
 
 def _expect(truth: object) -> None:
@@ -99,7 +99,7 @@ async def _ask(
 
 
 async def _usual(server: "_Server", client: _Client) -> None:
-    """Requests arrive as they should, on one connection while that can be kept."""
+    """Requests arrive complete and unchanged, on one connection as long as it can be kept."""
     before = server.connections
     _expect(await _ask(server, client, "/a%2Fb?x=%20") == (200, b"ok", False))
     head = f"POST /a%2Fb?x=%20 HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nX-A: b\r\nContent-Length: 5\r\n\r\n"
@@ -131,7 +131,7 @@ async def _stray(server: "_Server", client: _Client) -> None:
     """Bytes that arrive on an idle connection are not taken for the next answer."""
     _expect((await _ask(server, client, "/stray"))[:2] == (200, b"ok"))
     server.send_stray()
-    # When this answer has arrived, so have the bytes that were sent before it on the other connection.
+    # The bytes were sent before this answer, on the other connection. When the answer is here, they are too.
     await _round_trip(server.port)
     _expect(await _ask(server, client, "/chunked") == (503, b"ok", False))
 
@@ -146,7 +146,7 @@ async def _round_trip(port: int) -> None:
 
 
 class _Server:
-    """Answers by the path, and keeps the last request."""
+    """Answers by the path and keeps the last request."""
 
     def __init__(self) -> None:
         self.port = 0

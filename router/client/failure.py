@@ -9,7 +9,7 @@ import aiohttp
 from router.client.client import RefusedAddressError
 from router.client.exchange import EndlessInterimError
 
-WRONG_CREDENTIALS = "the proxy {} wants other credentials (HTTP 407); see username and password of proxy"
+WRONG_CREDENTIALS = "the proxy {} refuses the credentials (HTTP 407); see username and password of proxy"
 _REFUSED = "a link-local or metadata address; write that address as the host if it is meant"
 
 
@@ -36,7 +36,7 @@ def failure(error: Exception, place: str, within: aiohttp.ClientTimeout, proxy: 
     if isinstance(error, EndlessInterimError):
         return f"{place} sends interim answers (1xx) without end"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
-        return f"the answer of {place} is no valid HTTP, or has too large headers"
+        return f"the answer of {place} is not valid HTTP, or its headers are too large"
     by_tls = place.startswith("https://")  # a server refuses a certificate after the handshake, and may just close
     if isinstance(error, ssl.SSLError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         closed = f"{place} closed the connection before it answered"

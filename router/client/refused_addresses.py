@@ -1,7 +1,8 @@
-"""Addresses of link-local networks and metadata services. A forward goes there only when its URL has the address.
+"""Addresses of link-local networks and metadata services. A forward connects to them only when its URL spells the
+address.
 
-A metadata service gives a cloud's credentials to every caller. IPv6 has many spellings of an IPv4 address, each of
-which a gateway, a tunnel or the system itself may send there; see `router.domain.networks.embedded`.
+A metadata service gives a cloud's credentials to every caller. IPv6 has many spellings of an IPv4 address; a gateway, a
+tunnel or the system may translate each of them. See `router.domain.networks.embedded`.
 """
 
 import ipaddress
@@ -20,7 +21,7 @@ _REFUSED = tuple(
 
 
 def refused(address: str) -> bool:
-    """Whether forwards refuse this address; a zone (`%eth0`) does not matter."""
+    """Whether forwards refuse this address. A zone (`%eth0`) makes no difference."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = embedded(ip) if isinstance(ip, ipaddress.IPv6Address) else ()
     return any(_listed(one) for one in (ip, *inner))

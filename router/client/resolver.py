@@ -1,4 +1,4 @@
-"""Finds the addresses of a name by the system's resolver."""
+"""Resolves host names with the system's resolver."""
 
 import socket
 
@@ -6,11 +6,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from router.runtime.thread_pool import Threads
 
-_LOOKUPS = 32  #: names looked up at once
+_LOOKUPS = 32  #: names that are looked up at once
 
 
 class Resolver(AbstractResolver):
-    """Asks the system in threads of its own, so that a name server that does not answer holds up nothing else."""
+    """Looks names up in its own threads, so that a slow name server delays nothing else."""
 
     def __init__(self) -> None:
         self._threads = Threads("names", _LOOKUPS)

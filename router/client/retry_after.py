@@ -1,4 +1,4 @@
-"""Retry-After: how long a target asks to wait. RFC 9110, section 10.2.3."""
+"""Retry-After: how long a server asks to wait. RFC 9110, section 10.2.3."""
 
 import email.utils
 import re
@@ -11,10 +11,10 @@ _SECONDS = re.compile(
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait, at least 0; None without the header, or with one that can't be read.
+    """Seconds to wait, at least 0; None when the header is missing or invalid.
 
-    A date is counted from the answer's own Date, so that neither side's clock has to be right; `now`, the Unix time in
-    seconds, stands in for a Date that is missing.
+    A date is compared with the answer's own Date, so neither clock has to be right. Without a Date, `now` (Unix time in
+    seconds) is used.
     """
     value = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):
@@ -27,7 +27,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _date(value: str) -> float | None:
-    """The Unix time in seconds that an HTTP date (RFC 9110, section 5.6.7) means."""
+    """An HTTP date (RFC 9110, section 5.6.7) as Unix time in seconds."""
     try:
         at = email.utils.parsedate_to_datetime(value)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

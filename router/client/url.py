@@ -127,7 +127,7 @@ def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> st
     if not found:
         return "expected http:// or https:// and a host"
     if not ends and not found[3]:
-        return "a template stands in the host or port"
+        return "a template is in the host or port"
     if "@" in found[2] and not userinfo:
         return "a user or password in a URL would be a secret in the file; take the URL whole from a secret"
     try:

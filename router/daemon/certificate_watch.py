@@ -13,10 +13,11 @@ from router.domain.files.trust import readable_by_all
 from router.http.certificate import Certificate
 from router.rules.reload.file_stat import FileStat, secret_file_stat
 
-POLL_SECONDS = 1.0  #: between two looks at the files; a change is taken when the next look shows the same
-RETRY_SECONDS = 60.0  #: after which refused files are read again: a certificate may become valid by time alone
+POLL_SECONDS = 1.0  #: between two checks of the files; a change is used when the next check finds the same files
+RETRY_SECONDS = 60.0  #: until refused files are read again: a certificate may become valid as time passes
 REMIND_SECONDS = 86400.0  #: between two warnings of a certificate that expires soon
-SOON_SECONDS = 14 * 86400.0  #: before its end a certificate expires soon: renewal tools begin 30 days before
+#: a certificate expires soon when less time is left; renewal tools begin 30 days before its end
+SOON_SECONDS = 14 * 86400.0
 
 log = structlog.get_logger()
 
@@ -29,9 +30,9 @@ class _Watched:
 
     listener: str
     certificate: Certificate
-    seen: View  #: at the last look
+    seen: View  #: at the last check
     judged: View  #: at the last load
-    refused: str = ""  #: why the files are not used; empty: they are
+    refused: str = ""  #: why the files are not used; empty when they are
     retry_at: float = field(default=0.0)
     remind_at: float = field(default=0.0)
 
@@ -90,13 +91,13 @@ class CertificateWatch:
             for one in self._watched:
                 try:
                     self._look(one, time.monotonic(), asked=asked)
-                except Exception as error:  # the boundary of a thread that has to live on
+                except Exception as error:  # this thread must continue whatever happens
                     log.error("certificates can't be watched; trying again", listener=one.listener, exc_info=error)
             self._wake.wait(POLL_SECONDS)
 
     def _look(self, one: _Watched, now: float, *, asked: bool) -> None:
         view = _view(one.certificate)
-        # Renewal tools write certificate and key one after the other; between them they don't fit.
+        # Renewal tools write certificate and key one after the other. In between they don't match.
         is_steady, one.seen = view == one.seen, view
         is_due = one.refused and now > one.retry_at
         if asked or (is_steady and (view != one.judged or is_due)):
@@ -124,7 +125,7 @@ class CertificateWatch:
 
 
 def _watched(listener: str, certificate: Certificate) -> _Watched:
-    # The first look reads the files once more: they may have changed since the certificate was loaded.
+    # The first check reads the files again: they may have changed since the certificate was loaded.
     return _Watched(listener, certificate, _view(certificate), ())
 
 

@@ -12,8 +12,10 @@ from router.intake.receiver import Receiver
 from router.rules.ruleset import Ruleset
 from router.runtime.wakeups import wake_up
 
-THREADS_THAT_WAIT = 8  #: for an action's answer, of servers whose requests hold a thread; the others go on
-_WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it collapses under 1,000 connections
+#: on servers where a request holds a thread: threads that may wait for an action's answer; the others stay free
+THREADS_THAT_WAIT = 8
+#: each thread waits with one request for a commit; with 8 threads it collapses under 1,000 connections
+_WAITRESS_THREADS = 32
 
 IntakeServer = Server | WaitressServer
 """Of the daemon's own process. `router/daemon/processes/` has the other."""
@@ -65,7 +67,7 @@ def _waitress(settings: Settings, receiver: Receiver, ruleset: Ruleset, connecti
         settings.listen.port,
         threads=_WAITRESS_THREADS,
         connections=connections,
-        # One limit for all paths, which the application narrows; waitress can't change it until a restart.
+        # One limit for all paths, which the application narrows. waitress can change it only by a restart.
         largest_body=max((source.max_body for source in ruleset.sources.values()), default=0),
         request_seconds=settings.request_timeout,
     )

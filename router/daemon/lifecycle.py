@@ -19,8 +19,8 @@ from router.daemon.watchdog import Watchdog
 from router.domain.listen_address import ListenAddress
 from router.runtime.pacing import GC_THRESHOLD, freeze_garbage
 
-ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
-LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
+ANSWER_SECONDS = 5.0  #: how long a stop waits for answers under way
+LAST_SECONDS = 30.0  #: how long a stop may take besides answers and --grace: joining threads, the last settles, closing
 
 log = structlog.get_logger()
 
@@ -36,9 +36,9 @@ class Lifecycle:
     _started_at: int = field(default=0)  #: ms
 
     def start(self) -> Signals:
-        """Start against the order of the data: a part starts after the parts that it feeds. Gives the signals that
-        arrive from now on."""
-        # If the parent process ignores SIGCHLD, the kernel would throw the exit codes of commands away.
+        """Start the parts against the flow of the data: a part starts after the parts that it feeds. Returns the
+        signals that arrive from now on."""
+        # If the parent process ignores SIGCHLD, the kernel would discard the exit codes of commands.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self.start_parts()
@@ -66,7 +66,7 @@ class Lifecycle:
             parts.polling.start()
         parts.certificates.start()
         freeze_garbage()
-        # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
+        # Answered requests leave no reference cycles (a test checks it), so there is little to collect.
         gc.set_threshold(*GC_THRESHOLD)
         self._log_plugins()
         self._log_serving()

@@ -1,7 +1,7 @@
-"""This process as one of several nodes of a store: its lease, what it takes over from others, and what it is told.
+"""This process as one of several nodes of a store: its lease, what it takes over from others, and news from them.
 
-One thread does it all, on a connection of its own: a heartbeat at a third of the lease; a look at the fleet each
-second; at once, what another node tells.
+One thread does all of it, on a connection of its own: a heartbeat at a third of the lease, a check of the fleet each
+second, and news from other nodes at once.
 """
 
 import contextlib
@@ -22,12 +22,13 @@ from router.runtime.lease import Lease, lease_clock
 from router.store.contract import Store
 from router.store.fleet import Fleet, FleetState, Limits, NodeCounts, NodeFacts, NodeState, Released, Share, TakenOver
 
-SURE_SECONDS = 30.0  #: between two looks at what may have changed without anybody telling
-LOOK_SECONDS = 1.0  #: between two looks at the fleet: a pause by command reaches every node within it
-STOP_AT, END_AT = 0.75, 0.9  #: parts of the lease after which attempts are stopped, and what is left of them is killed
-TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
-UNKNOWN_SECONDS = 3.0  #: between two looks for claims whose answer was lost; two of them decide
-ACTIVATION_SECONDS = 30.0  #: that a reload may take from the record of its rules until they run
+SURE_SECONDS = 30.0  #: between two checks for changes that no notice announced
+LOOK_SECONDS = 1.0  #: between two checks of the fleet: a pause by command reaches every node within this time
+#: shares of the lease: attempts are stopped after the first; what is left is killed after the second
+STOP_AT, END_AT = 0.75, 0.9
+TELL_SECONDS = 0.02  #: shortest time between two notices to the other nodes
+UNKNOWN_SECONDS = 3.0  #: between two searches for claims whose answer was lost; a claim must be found twice
+ACTIVATION_SECONDS = 30.0  #: limit of a reload from the record of its rules until they run
 RETENTION = "retention"  #: a task that one node does for all
 POLL = "poll "  #: before a source's name: the task to poll it
 
@@ -83,23 +84,23 @@ class Node:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
-        self._is_due = False  #: other nodes should hear that something is
-        self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: to be told, by target
+        self._is_due = False  # something must be told to other nodes
+        self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: breakers to tell of, by target
         self._lock = threading.Lock()
-        self._unbroken_since: float | None = None  #: by lease_clock: the database has answered since
-        self._uncounted_before = 0  #: ms: leases that ended before did so while the database was away
+        self._unbroken_since: float | None = None  #: by lease_clock: the time since when the database answers
+        self._uncounted_before = 0  #: ms: leases that ended earlier ended while the database was away
         self._server_started_at = 0
         self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
         self._changes = -1
         self._leads = False
-        self._activated = ("", 0.0)  #: rules that are recorded as the fleet's, and until when they should run here
+        self._activated = ("", 0.0)  #: the rules recorded as the fleet's, and until when they should run here
         self._activations = 0
         self._polls: frozenset[str] = frozenset()  #: sources that this node polls
-        self.polled: Callable[[], Sequence[str]] = tuple  #: sources that the rules here have polled
+        self.polled: Callable[[], Sequence[str]] = tuple  #: the polled sources in this node's rules
         self._renewed_at = lease_clock()
         self._outage = Outage()  #: of the database
-        self._taken_over = 0  #: nodes that were lost, and of which nothing is left
-        self.activate: Callable[[], None] = lambda: None  #: makes the rules that run here the fleet's
+        self._taken_over = 0  #: lost nodes whose work is all taken over
+        self.activate: Callable[[], None] = lambda: None  #: makes this node's running rules the fleet's
         self.id = 0
         self.state: FleetState | None = None  #: as last read
 
@@ -199,7 +200,7 @@ class Node:
 
     def wake(self) -> None:
         """Wake the node's thread."""
-        with contextlib.suppress(BlockingIOError):  # then it is woken already
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the thread is awake already
             os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
@@ -223,10 +224,10 @@ class Node:
                         "the node can't reach the database; its lease may end", error=str(error), failures=failures
                     )
                 self._unbroken_since = None
-                self._polls = frozenset()  # another node may begin soon, and nothing could be stored
+                self._polls = frozenset()  # another node may begin soon, and no result could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)
-            except Exception:  # a fault of ours must not end the lease of a node that works
+            except Exception:  # a bug must not end the lease of a node that works
                 log.exception("the node's thread failed by a fault of ours")
                 self._stopping.wait(LOOK_SECONDS)
 
@@ -238,13 +239,13 @@ class Node:
         began = lease_clock()
         beat = self._fleet.renew(self._told_rules(), round(self._seconds * 1000))
         if beat is None:
-            log.warning("others took over what this node had; it joins anew")
+            log.warning("other nodes took over this node's work; it joins again")
             self.join()
             return
         if self._unbroken_since is None or beat.server_started_at != self._server_started_at:
             if self._unbroken_since is None:
                 log.info("the node reaches the database again", failures=self._outage.over())
-            # Nobody could renew meanwhile.
+            # Nobody could renew the lease meanwhile.
             self._unbroken_since, self._uncounted_before = began, beat.now
             self._server_started_at = beat.server_started_at
             self._changes = -1
@@ -289,8 +290,8 @@ class Node:
         self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
 
     def _told_rules(self) -> str:
-        """The rules that others should take for those that run here: already those of a reload that is under way, else
-        others would think that no node runs them."""
+        """The rules that this node reports as its own. During a reload these are the new ones: otherwise others would
+        think that no node runs them."""
         rules, until = self._activated
         return rules if lease_clock() < until else self._rules()
 
@@ -299,7 +300,8 @@ class Node:
             activations = self._activations
             state = self._fleet.state()
             with self._lock:
-                if activations == self._activations:  # else it may be older than what was activated here meanwhile
+                # otherwise it may be older than rules that were activated here meanwhile
+                if activations == self._activations:
                     self.state = state
                     return state
 
@@ -335,7 +337,7 @@ class Node:
                 self._fleet.put_breaker(target, noted)
                 del breakers[target]
         finally:
-            with self._lock:  # what could not be told is told later, unless something newer is
+            with self._lock:  # if it can't be told now it is told later, unless something newer replaces it
                 self._breakers = OrderedDict({**breakers, **self._breakers})
         if self._is_due and lease_clock() >= self._tell_at:
             self._is_due = False

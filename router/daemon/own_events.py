@@ -18,11 +18,11 @@ from router.rules.reload.ruleset_diff import RulesetDiff
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
-SWEEP_SECONDS = 5.0  #: between two looks for what was gathered; it was gathered for ten minutes
-LOOK_SECONDS = 60.0  #: between two looks at the backlog and the disk
-RECOVERED = 1.1  #: by how much the disk has to be above the bound before it is told of again
+SWEEP_SECONDS = 5.0  #: between two searches for gathered notices, which wait ten minutes
+LOOK_SECONDS = 60.0  #: between two checks of the backlog and the disk
+RECOVERED = 1.1  #: how far free space must be above the limit before the disk is reported again
 _MOST_PROBLEMS = 10  #: in one payload
-_STEP_SECONDS = 60.0  #: most that one write may take
+_STEP_SECONDS = 60.0  #: limit of one write
 
 log = structlog.get_logger()
 
@@ -36,8 +36,8 @@ class OwnEvents:
     file: str  #: the rules file, as it is shown
     now_ms: Callable[[], int]
     bounds: TellBounds = field(default_factory=TellBounds)
-    _old: set[str] = field(default_factory=set)  #: targets whose backlog was told of
-    _low: bool = False  #: the disk was told of
+    _old: set[str] = field(default_factory=set)  #: targets whose backlog was reported
+    _low: bool = False  #: whether the disk was reported
     _outage: Outage = field(default_factory=Outage)  #: of the store
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -77,7 +77,9 @@ class OwnEvents:
             except (StoreError, TimeoutError) as error:
                 if failures := self._outage.failed(time.monotonic()):
                     why = str(error) or "the store is busy"
-                    log.warning("own events can't be stored just now; tried again", error=why, failures=failures)
+                    log.warning(
+                        "own events can't be stored at the moment; it will be tried again", error=why, failures=failures
+                    )
             self._stopping.wait(SWEEP_SECONDS)
 
     def sweep(self) -> None:
@@ -115,7 +117,7 @@ class OwnEvents:
 
     def _look_at_disk(self) -> None:
         free = self.store.size().free
-        if free is None:  # its server watches its own disk
+        if free is None:  # the database server watches its own disk
             return
         if free < self.bounds.disk and not self._low:
             self._tell("disk.low", "store", {"disk": {"store": self.store.location, "free_bytes": free}})

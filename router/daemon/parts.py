@@ -36,12 +36,12 @@ class Parts:
     reloader: Reloader
     reports: RulesReports
     retention: Retention
-    stopping: threading.Event  #: set from the beginning of a stop
+    stopping: threading.Event  #: set when a stop begins
     certificates: CertificateWatch
     own_events: OwnEvents
     polling: Polling | None = field(default=None)  #: None: a node that takes no events
     node: Node | None = field(default=None)  #: None: it owns its store alone
-    delivers: bool = True  #: False: a node that takes events only
+    delivers: bool = True  #: False: this node only receives events
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
     site: Site | None = None  #: the operator's page, on the admin listener
     views: ViewProcess | None = None  #: what the admin listener hands readings to
@@ -57,7 +57,7 @@ class Parts:
             "store": self.store.writable(),
             "rules": True,  # a daemon without rules does not start, and a reload never takes them away
             "dispatcher": self.dispatcher.alive or not self.delivers,
-            # False as soon as a stop begins: senders have to be sent elsewhere before the intake closes.
+            # False as soon as a stop begins, so that senders go elsewhere before the intake closes.
             "intake": self.intake.alive and not self.stopping.is_set(),
         }
 

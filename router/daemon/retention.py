@@ -10,9 +10,9 @@ import structlog
 from router.domain.errors import StoreError
 from router.store.contract import Store
 
-PASS_SECONDS = 60.0  #: from the end of one pass to the next; an event may stay that much longer
-_PAUSE_FACTOR = 4.0  #: a pause takes this times the step before it, so commits wait at most a fifth of the time
-_STEP_SECONDS = 60.0  #: most that one step may take
+PASS_SECONDS = 60.0  #: from the end of one pass to the next; an event may stay this much longer
+_PAUSE_FACTOR = 4.0  #: a pause is this much longer than the step before it, so commits wait at most a fifth of the time
+_STEP_SECONDS = 60.0  #: limit of one step
 _NEVER = -1  #: ms, earlier than every event
 
 log = structlog.get_logger()
@@ -65,14 +65,15 @@ class Retention:
                 removed = self.sweep()
             except (StoreError, TimeoutError) as error:
                 log.warning(
-                    "old events can't be removed just now; tried again", error=str(error) or "the store is busy"
+                    "old events can't be removed at the moment; it will be tried again",
+                    error=str(error) or "the store is busy",
                 )
                 continue
             if removed:
                 log.info("old events removed", events=removed)
 
     def sweep(self) -> int:
-        """Remove all events that are too old. Gives their number. Raises StoreError, TimeoutError."""
+        """Remove all events that are too old. Returns their number. Raises StoreError, TimeoutError."""
         now = self._now_ms()
         return sum(self._pass(source, keep, now) for source, keep in self._passes() if keep < math.inf)
 
@@ -82,7 +83,7 @@ class Retention:
         if not own:
             yield None, keep
             return
-        # One by one, so that none looks at the events that another one keeps for longer.
+        # One source at a time, so that no step looks at events that another source keeps longer.
         for source in self._store.event_sources():
             yield source, own.get(source, keep)
 

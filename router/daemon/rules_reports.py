@@ -36,10 +36,10 @@ class RulesReports:
     systemd: Systemd
     sources: SourceLog
     own_events: OwnEvents
-    processes: Callable[[], tuple[int, int]] = field(default=lambda: (1, 1))  #: that serve, and that should
+    processes: Callable[[], tuple[int, int]] = field(default=lambda: (1, 1))  #: how many serve, and how many should
     polls_changed: Callable[[], None] = field(default=lambda: None)
     loaded_at: int = 0  #: ms
-    drift: Drift | None = field(default=None)  #: None: the rules file is what runs
+    drift: Drift | None = field(default=None)  #: None: the rules file runs
 
     def started(self) -> None:
         """Report the rules of the start, before the daemon serves."""

@@ -16,21 +16,25 @@ from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.store.fleet import LEASE_SECONDS, ROLES
 from router.store.location import StoreLocation
 
-GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
+GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after about 90 s
 
-KEEP_SECONDS = 7 * 86400.0  #: of settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
-KEEP_DEAD_SECONDS = 30 * 86400.0  #: of events with a dead delivery, which somebody may replay
+#: how long settled events are kept: long enough to examine last week's; a day of 1 event/s takes 100 MB
+KEEP_SECONDS = 7 * 86400.0
+KEEP_DEAD_SECONDS = 30 * 86400.0  #: the same for events with a dead delivery, which somebody may replay
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 
 
-BACKLOG_SECONDS = 3600.0  #: that a delivery may wait: the usual waits between attempts are not longer
-FAILING_SECONDS = 300.0  #: that polls of a source may fail: a restart of the service takes less
-DISK_BYTES = 1024 * 1024 * 1024  #: free on the store's disk: with less, a busy day may fill it
+#: how long a delivery may wait before it is reported; the usual waits between attempts are shorter
+BACKLOG_SECONDS = 3600.0
+#: how long polls of a source may fail before it is reported; a restart of the service takes less
+FAILING_SECONDS = 300.0
+#: free bytes on the store's disk below which it is reported: a busy day may fill the rest
+DISK_BYTES = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class TellBounds:
-    """When the daemon tells of a backlog, the disk, or a polled source that fails."""
+    """When the daemon reports a backlog, the disk, or a polled source that fails."""
 
     backlog: float = BACKLOG_SECONDS  #: seconds
     disk: int = DISK_BYTES
@@ -47,19 +51,19 @@ class Settings:
     store: StoreLocation
     commands: str = "any"  #: any, off, or the folder that programs must be in
     grace: float = GRACE_SECONDS
-    trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For counts
+    trusted_proxies: tuple[Network, ...] = ()  #: networks whose X-Forwarded-For is trusted
     max_connections: int = MAX_CONNECTIONS
-    server: str = "own"  #: of the intake; or waitress
-    processes: int = 1  #: that take requests; 1: the daemon's own process does
+    server: str = "own"  #: the server of the intake: own or waitress
+    processes: int = 1  #: processes that take requests; 1: only the daemon's own
     request_timeout: float = REQUEST_SECONDS
     tls: TlsFiles | None = None  #: of the intake; None: plain HTTP
     admin_tls: TlsFiles | None = None  #: of the admin listener
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
-    admin_read_token_file: Path | None = None  #: the token that may only read; None: from the environment, or none
+    admin_read_token_file: Path | None = None  #: the read-only token; None: from the environment, or there is none
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
     admin_url: ExternalUrl | None = None  #: of the page behind a proxy that ends TLS
-    roles: tuple[str, ...] = ROLES  #: of a node that shares its store
-    actions: tuple[str, ...] = ()  #: types that it delivers; empty: all
+    roles: tuple[str, ...] = ROLES  #: what a node does that shares its store
+    actions: tuple[str, ...] = ()  #: action types that it delivers; empty: all
     node: str = ""  #: its name; empty: the host's
     lease: float = LEASE_SECONDS
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; None: for ever
@@ -99,12 +103,14 @@ def host_names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for name in names:
         if not _HOST_NAME.fullmatch(name):
-            raise StartError(f"{name!r} is no host's name; write names without ports, such as router,hooks.example.com")
+            raise StartError(
+                f"{name!r} is not a host name; write names without ports, such as router,hooks.example.com"
+            )
     return names
 
 
 def tls_files(listener: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
-    """The files of a listener's TLS, by flags that begin so; None when there are none. Raises StartError."""
+    """The files of a listener's TLS, from the flags with this prefix; None when there are none. Raises StartError."""
     if cert is None:
         given = "key" if key is not None else "client-ca" if client_ca is not None else ""
         if given:

@@ -16,7 +16,7 @@ class Signals:
     def __init__(self, *numbers: signal.Signals) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        # A full pipe holds thousands of unread signals: one more may be lost.
+        # A full pipe holds thousands of unread signals, so another one is not needed.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, _handler)

@@ -22,8 +22,8 @@ from router.rules.reload.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
 
-_WAIT_SECONDS = 5.0  #: how long a start waits for a note; a healthy store takes some milliseconds
-_PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
+_WAIT_SECONDS = 5.0  #: how long a start waits for a note; a healthy store takes milliseconds
+_PROBLEMS = 5  #: problems of a refused file that are kept; `check` prints all
 
 
 def note_process(

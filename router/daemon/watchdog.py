@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-_CHECKS = 4  #: in the time between two expected reports: a loop may be late by more than half of it
+_CHECKS = 4  #: checks between two expected reports: a loop may be late by more than half of this time
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class Watchdog:
         while not self._stopping.wait(self._every):
             try:
                 self._check()
-            except Exception:  # checked again next time; if that fails too, a restart is right
+            except Exception:  # checked again next time; if that fails too, systemd should restart the daemon
                 log.exception("watching over the daemon's loops failed")
 
     def _check(self) -> None:

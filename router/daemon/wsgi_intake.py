@@ -9,7 +9,7 @@ from router.http.problem import refusal
 from router.http.wsgi import Application, Environ, StartResponse, wsgi_app
 from router.intake.receiver import Receiver
 
-_LOOK_SECONDS = 0.02  #: between two looks at what is under way, during a stop
+_LOOK_SECONDS = 0.02  #: during a stop, between two checks of what is under way
 
 
 class WsgiIntake:

@@ -24,7 +24,7 @@ from router.store.contract import Store
 
 LEASE_OVER = "the node's lease ended"  #: the message by which an attempt is cancelled
 _DEFAULT_POLICY = RetryPolicy()
-_NO_TOOLS: Tools[None] = Tools(None)  #: of an action of recorded rules whose plugin is gone
+_NO_TOOLS: Tools[None] = Tools(None)  #: for an action of recorded rules whose plugin is not installed
 
 log = structlog.get_logger()
 
@@ -33,9 +33,9 @@ log = structlog.get_logger()
 class AttemptResult:
     """The result of an attempt."""
 
-    outcome: Outcome | None  #: None: no attempt was made; the delivery now waits at another target
+    outcome: Outcome | None  #: None: no attempt was made, and the delivery now waits at another target
     policy: RetryPolicy = _DEFAULT_POLICY
-    ruleset: str | None = None  #: hash of the rules that the attempt went by
+    ruleset: str | None = None  #: hash of the rules that the attempt used
 
 
 class Attempts:
@@ -107,7 +107,7 @@ class Attempts:
         recorded, current = definition.ruleset, self._current.ruleset
         name = claim.event.source
         source = current.source(name) or recorded.source(name)
-        # The current secrets count: a recorded ruleset's may have been rotated since.
+        # The current secrets are used: those of a recorded ruleset may have been rotated.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
         passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
         has_item = claim.delivery.item is not None

@@ -53,7 +53,7 @@ class Breaker:
             return
         half_open = decides and self.state is BreakerState.HALF_OPEN
         if answered is None:
-            if half_open:  # it told nothing: the next one may start at once
+            if half_open:  # the test gave no result: the next one may start at once
                 self.state = BreakerState.OPEN
             return
         self.failures += 1

@@ -2,8 +2,8 @@
 
 import structlog
 
-STEP_SECONDS = 1.0  #: smaller steps delay little; a clock that is slewed moves by far less between two looks
-AGAIN_SECONDS = 15.0  #: after a step: an event that was received before it may be stored that much later
+STEP_SECONDS = 1.0  #: smaller steps hardly delay anything; a slewed clock moves by far less between two checks
+AGAIN_SECONDS = 15.0  #: after a step: an event received before the step may be stored this much later
 
 log = structlog.get_logger()
 
@@ -12,8 +12,9 @@ class ClockWatch:
     """Says when the waits of deliveries may be too long. Belongs to the delivery loop."""
 
     def __init__(self) -> None:
-        self._ahead: float | None = None  # seconds that the wall clock was ahead of the monotonic one when last seen
-        self._look_at: float | None = 0.0  # at the start: it may have been set while nothing ran
+        # seconds that the wall clock was ahead of the monotonic clock at the last check
+        self._ahead: float | None = None
+        self._look_at: float | None = 0.0  # at the start: the clock may have been set while nothing ran
 
     def waits_are_suspect(self, now_ms: int, clock: float) -> bool:
         """Whether waits may be too long by now, at this time (ms) and `clock` (monotonic seconds)."""

@@ -67,7 +67,7 @@ class Definitions:
         except UncompilableError as error:
             return str(error)
         except Exception:
-            self._recorded.pop(ruleset_hash, None)  # the store may be readable next time
+            self._recorded.pop(ruleset_hash, None)  # so that the next call reads the store again
             raise
 
     def _load(self, ruleset_hash: str) -> Ruleset:

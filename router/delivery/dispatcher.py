@@ -1,4 +1,4 @@
-"""Claims due deliveries, has them attempted and settled: one asyncio loop in a thread of its own."""
+"""The delivery loop: claims due deliveries, attempts and settles them. It has a thread of its own."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from router.delivery.breaker import answered
 from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
+from router.delivery.due_targets import RESCAN_SECONDS, DueTargets
 from router.delivery.first_answers import FirstAnswers
 from router.delivery.first_attempts import FirstAttempts, ReservingStore
 from router.delivery.holding import Holding
@@ -36,7 +37,7 @@ from router.domain.deliveries import Claim, Delivery, PlannedDelivery
 from router.domain.errors import RouterError
 from router.domain.holds import Hold
 from router.domain.own_events import is_own
-from router.domain.target_state import TargetLoad, Wait
+from router.domain.target_state import TargetLoad
 from router.observe.logging.outage import Outage
 from router.observe.metrics import Metrics
 from router.plugins.action import ActionType
@@ -46,26 +47,16 @@ from router.runtime.loop_inbox import Inbox
 from router.store.contract import Store
 from router.store.fleet import Limits, Share
 
-RESCAN_SECONDS = 1.0  #: between two looks for due deliveries that no commit of this process announced
-_STOP_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
+_STOP_SECONDS = 3.0  #: how long a stop waits for the settles of cancelled attempts
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Look:
-    """The result of one look at the due targets."""
-
-    pause: float = RESCAN_SECONDS  #: seconds until there may be more to do
-    free_slots: dict[str, int] = field(default_factory=dict)  #: of targets that something is due for now
-    waits: dict[str, tuple[Wait, float | None]] = field(default_factory=dict)  #: of targets that take nothing now
 
 
 class Dispatcher:
     """Owns the delivery loop.
 
     `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread. `_on_due` is called by the store's
-    thread. All else belongs to the loop.
+    thread. Everything else belongs to the loop.
     """
 
     def __init__(
@@ -83,7 +74,7 @@ class Dispatcher:
     ) -> None:
         """`node`: this daemon's node in a fleet. None: the daemon owns the store alone."""
         self._node = node
-        self._types = node.action_types if node is not None else ()  #: that are delivered here; empty: all
+        self._types = node.action_types if node is not None else ()  # action types that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
         self._claiming: Mapping[str, int] = {}  #: slots by target that a claim under way may use
         self._attempting: set[asyncio.Task[None]] = set()
@@ -104,7 +95,7 @@ class Dispatcher:
         self._own_events = OwnEvents(current, now_ms)
         self._wait_notes = WaitNotes(store)
         self._clock = ClockWatch()
-        self._due: dict[str, int] = {}  #: by target: when (ms) the first of its deliveries is due
+        self._due = DueTargets(current, self._targets, self._types)
         self._running: set[asyncio.Task[None]] = set()
         self._recalled = False
         self._looks_again = False
@@ -134,9 +125,9 @@ class Dispatcher:
         self._inbox.call(answer)
 
     def stop(self, grace: float) -> None:
-        """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.
+        """Claim nothing more, let running attempts end within `grace` seconds, cancel the rest, end the thread.
 
-        What was cut off is settled as interrupted, uncounted; so this must come before the store closes.
+        Cancelled attempts are settled as interrupted and uncounted, so call this before the store closes.
         """
         if not self._started.is_set():
             return
@@ -179,7 +170,8 @@ class Dispatcher:
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
         self._store.on_skipped(SkipReports(self._metrics, self.first_answers.skipped).report)
-        with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
+        # if the store can't be read now, it is read again before the first claim
+        with contextlib.suppress(RouterError):
             await self._recall()
         self._started.set()
         definitions = Definitions(self._current, self._store, self._compile_recorded)
@@ -221,17 +213,17 @@ class Dispatcher:
                     await self._holding.refresh()
                 pause = await self._claim_due()
                 if failures := self._outage.over():
-                    log.info("store can be read and written again; deliveries go on", failures=failures)
+                    log.info("store can be read and written again; deliveries continue", failures=failures)
             except RouterError as error:
                 if failures := self._outage.failed(time.monotonic()):
                     log.error("store can't be read or written; deliveries wait", error=str(error), failures=failures)
                 pause = STORE_RETRY_SECONDS[-1]
-                rescan_at = time.monotonic() + pause  # it may be the look for what is due that failed
-                self._wake.clear()  # a claim that failed has set it
+                rescan_at = time.monotonic() + pause  # the check for due deliveries may be what failed
+                self._wake.clear()  # the failed claim has set it
             await self._sleep(min(pause, rescan_at - time.monotonic()))
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait for so many seconds, or until something wakes the loop."""
+        """Wait for this many seconds, or until something wakes the loop."""
         if seconds > 0 and not self._stopping:
             alarm = asyncio.get_running_loop().call_later(seconds, self._wake.set)
             await self._wake.wait()
@@ -258,7 +250,7 @@ class Dispatcher:
             self._node.due()
 
     def look_again(self) -> None:
-        """Look at the store: another node or a command made deliveries due. Any thread may call it."""
+        """Read the store again: another node or a command made deliveries due. Any thread may call it."""
         if self._started.is_set():
             self._inbox.call(self._look_again)
 
@@ -272,10 +264,10 @@ class Dispatcher:
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
         """See Targets.wanted_shares. Any thread may call it."""
-        return self._targets.wanted_shares(self._delivers, lambda: self._claiming, sets_limits=sets_limits)
+        return self._targets.wanted_shares(self._due.delivers, lambda: self._claiming, sets_limits=sets_limits)
 
     def take_shares(self, shares: Mapping[str, Share]) -> None:
-        """What this node may use from now on of the targets' limits. Any thread but the loop may call it."""
+        """Set this node's shares of the targets' limits. Any thread but the loop may call it."""
         if not self._started.is_set() or shares == self._shares:
             return
         last_claims = self._store.last_claims()
@@ -298,14 +290,6 @@ class Dispatcher:
     def _fleet_rules(self) -> str | None:
         return self._node.fleet_rules if self._node is not None else None
 
-    def _delivers(self, target: str) -> bool:
-        """Whether this node delivers to the target, by the current rules."""
-        if not self._types:
-            return True
-        actions = self._current.ruleset.actions.values()
-        known = {action.action.type for action in actions if action.action.target.key == target}
-        return bool(known & set(self._types)) if known else target in self._due
-
     def _cut_off(self) -> None:
         for task in self._attempting:
             task.cancel(LEASE_OVER)
@@ -324,24 +308,20 @@ class Dispatcher:
             self._holding.settled_pending(delivery)
 
     def _remember_due(self, due: Mapping[str, int], *, known: bool = False) -> None:
-        """`known`: this node delivers to these targets."""
-        for target, at in due.items():
-            if self._types and not known and not self._delivers(target):
-                continue
-            self._due[target] = min(at, self._due.get(target, at))
+        """See DueTargets.remember."""
+        self._due.remember(due, known=known)
         self._wake.set()
 
     async def _claim_due(self) -> float:
-        """Claim due deliveries of targets with room, and start their attempts. Gives the seconds to the next look."""
+        """Claim due deliveries of targets with room, and start their attempts. Returns the seconds to wait."""
         now, clock = self._now_ms(), time.monotonic()
         self._first_attempts.begin(clock, self._keep)
-        look = self._look(now, clock)
-        wanted = look.free_slots
-        if not wanted:  # only then are waits noted: after a claim the next look follows at once
-            return min(look.pause, self._wait_notes.note(look.waits, now, clock))
-        # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
-        for key in wanted:
-            del self._due[key]
+        due = self._due.now(now, clock, self._holding)
+        wanted = due.free_slots
+        if not wanted:  # waits are noted only then: after a claim the next check follows at once
+            return min(due.pause, self._wait_notes.note(due.waits, now, clock))
+        # Forget before the claim: what a commit announces during the claim must not be forgotten.
+        self._due.forget(wanted)
         self._claiming = wanted
         try:
             return await self._claim(wanted, now, clock)
@@ -355,8 +335,8 @@ class Dispatcher:
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise
-        if claims and self._holding.is_stale:  # what was claimed meanwhile may be held
-            with contextlib.suppress(RouterError):  # no claim may get lost
+        if claims and self._holding.is_stale:  # the new claims may be held
+            with contextlib.suppress(RouterError):  # no claim may be lost
                 await self._holding.refresh()
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
@@ -369,36 +349,9 @@ class Dispatcher:
                 self._begin(claim, clock)
             else:
                 self._keep(asyncio.create_task(self._give_back(claim, hold)))
-        # A target that gave as many as it had room for may have more.
+        # A target that filled all its free slots may have more deliveries.
         self._remember_due({key: now for key, count in counts.items() if count == wanted[key]})
         return 0.0
-
-    def _look(self, now: int, clock: float) -> _Look:
-        look = _Look()
-        for key, at in self._due.items():
-            target = self._targets.get(key, clock)
-            target.tests = self._targets.tests(key)
-            if at > now:
-                look.pause = min(look.pause, (at - now) / 1000)
-            elif self._holding.any and (paused := self._holding.paused_for(key, now)) != 0:
-                look.pause = look.pause if paused is None else min(look.pause, paused)
-            elif free := target.free(clock):
-                look.free_slots[key] = free
-            else:
-                seconds = target.free_in(clock)
-                if (wait := target.waits(clock)) is not None:
-                    look.waits[key] = wait
-                if self._verbose:
-                    breaker = target.breaker.state.value
-                    log.debug(
-                        "target takes nothing now",
-                        target=key,
-                        running=target.running,
-                        breaker=breaker,
-                        seconds=seconds,
-                    )
-                look.pause = look.pause if seconds is None else min(look.pause, seconds)
-        return look
 
     async def _give_back(self, claim: Claim, hold: Hold) -> None:
         await self._holding.give_back(claim, hold)
@@ -446,7 +399,7 @@ class Dispatcher:
         try:
             result = await self._attempts.make(claim)
         finally:
-            # The target is judged by the outcome as it was, whatever the retry policy makes of it.
+            # The target's breaker sees the outcome itself, not what the retry policy makes of it.
             told = None if result.outcome is None else answered(result.outcome)
             change = self._targets.finish(target, told, decides=decides, own=is_own(claim.event))
             self._wake.set()

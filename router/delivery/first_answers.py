@@ -9,14 +9,14 @@ from router.domain.action_answer import ActionAnswer
 from router.domain.deliveries import PlannedDelivery
 from router.runtime.loop_inbox import Inbox
 
-MOST = 1000  #: senders that wait at once; each holds a connection, and an answer of up to 64 KiB
+MOST = 1000  #: senders that may wait at once; each holds a connection, and an answer of up to 64 KiB
 
 MayBegin = Callable[[str, str, str], bool]
 """Whether a delivery of this rule and action could begin at once at this target, as far as is known."""
 
 
 class FirstAnswers:
-    """`expect`, `forget` and `skipped` may be called from any thread; all else belongs to the delivery loop."""
+    """Any thread may call `expect`, `forget` and `skipped`. Everything else belongs to the delivery loop."""
 
     def __init__(self, may_begin: MayBegin, most: int = MOST) -> None:
         self._may_begin = may_begin
@@ -35,8 +35,10 @@ class FirstAnswers:
     def expect(
         self, delivery_id: str, rule: str, action: str, target: str, within: float
     ) -> "Future[ActionAnswer | None]":
-        """The answer of a delivery that is about to be stored; None when there is none within so many seconds, and at
-        once when its attempt could not begin now."""
+        """The answer of a delivery that is about to be stored.
+
+        None when there is none within this many seconds, and at once when its attempt could not begin now.
+        """
         future: Future[ActionAnswer | None] = Future()
         inbox = self._inbox
         if inbox is None or len(self._asked) >= self._most or not self._may_begin(rule, action, target):

@@ -98,11 +98,12 @@ class FirstAttempts:
                 keep(asyncio.create_task(self._claim(planned.id, target)))
             else:
                 self._answers.ended(planned.id, None)
-                self._store.unreserve(planned.id, self._now_ms())  # one that fails is due when it was reserved until
+                # if this fails, the delivery is due when its reservation ends
+                self._store.unreserve(planned.id, self._now_ms())
 
     async def _claim(self, delivery_id: str, target: Target) -> None:
         claim = None
-        with suppress(RouterError):  # it was not claimed, or is given back as one whose answer was lost
+        with suppress(RouterError):  # it was not claimed, or its claim is given back like one whose answer was lost
             recorded = [target.spec.key] if target.records_claims else []
             claim = await self._inbox.result(self._store.claim_one(delivery_id, self._now_ms(), recorded))
         if claim is None:

@@ -82,7 +82,7 @@ class Holding:
             if holds != before.get(name):
                 _log_held(name, max(holds, key=lambda hold: (hold.until is None, hold.until or 0)))
         for name in before.keys() - self._active.keys():
-            log.info("held no longer; its deliveries go on", **_fields(name))
+            log.info("no longer held; its deliveries continue", **_fields(name))
 
     def of(self, delivery: Delivery) -> Hold | None:
         """The hold that keeps a delivery from its next attempt. None: there is none."""
@@ -115,7 +115,7 @@ class Holding:
         """Mark a delivery as held if its rule or action is disabled: its attempt ended, and it waits for another."""
         hold = self.of(delivery)
         if hold is not None and hold.kind is not HoldKind.TARGET:
-            self._store.mark_ids([delivery.id])  # one that fails is marked when it is claimed
+            self._store.mark_ids([delivery.id])  # if this fails, the delivery is marked when it is claimed
 
     def _mark(self, disabled: frozenset[HoldName]) -> None:
         self._marked_for = disabled
@@ -137,7 +137,7 @@ class Holding:
                     step = self._store.mark_held(rule, None if kind is HoldKind.RULE else action, after)
                     after = await self._inbox.result(step)
         except RouterError as error:
-            log.warning("held deliveries can't be marked just now; tried again", error=str(error))
+            log.warning("held deliveries can't be marked at the moment; it will be tried again", error=str(error))
             self._marked_for, self._changed = None, True
 
 

@@ -7,14 +7,14 @@ from router.domain.events import Event, ParsedEvent
 from router.rules.parsing import parse_event
 from router.rules.source import Source
 
-KEPT_BODY = 1024 * 1024  #: bytes; a payload takes many times the memory of its body
+KEPT_BODY = 1024 * 1024  #: bytes; the payload takes many times the memory of its body
 
 
 class EventParser:
     """Parses events, and caches the last one that has items. Any thread may call it."""
 
     def __init__(self) -> None:
-        # Replaced as a whole, so that a thread never sees the parts of two events.
+        # Replaced as a whole, so that no thread sees parts of two events.
         self._last: tuple[str, Source | None, Source | None, ParsedEvent] | None = None
 
     def parse(self, event: Event, source: Source | None, planned: Source | None, *, has_item: bool) -> ParsedEvent:

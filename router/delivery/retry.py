@@ -8,7 +8,7 @@ from router.domain.outcomes import Cause, Outcome, OutcomeKind
 from router.domain.retry_policy import RetryPolicy
 from router.store.contract import MAX_INTERRUPTIONS
 
-_GONE = 410  #: RFC 9110, section 15.5.11: gone, likely for ever; retried only if retry.on lists it
+_GONE = 410  #: RFC 9110, section 15.5.11: gone, probably for ever; retried only if retry.on lists it
 
 
 def wait(policy: RetryPolicy, attempts: int) -> float:
@@ -48,7 +48,7 @@ def next_attempt_at(
     seconds = wait(policy, attempts) * (1 + policy.jitter * spread)
     if retry_after is not None:
         seconds = max(seconds, min(retry_after, policy.retry_after_max))
-    # Rounded up, so that no attempt comes early; rounding errors of the float don't count.
+    # Rounded up, so that no attempt comes early. Rounding errors of the float don't matter.
     at = now + max(1, math.ceil(round(seconds * 1000, 6)))
     return at if at <= first_attempt_at + held_ms + policy.give_up_after * 1000 else None
 

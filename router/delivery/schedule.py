@@ -18,7 +18,7 @@ class Schedule:
     """The times of all attempts, without jitter. Each attempt is taken to last no time."""
 
     growing: tuple[int, ...]  #: ms after the first attempt, which is at 0, while the waits grow
-    every: int | None  #: ms between further tries, when the waits grow no more; None: no further tries
+    every: int | None  #: ms between further tries once the waits stop growing; None: no further tries
     tries: int  #: number of all tries
     ended_by: Literal["attempts", "give_up_after"] | None  #: None: too many tries to count
 

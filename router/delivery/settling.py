@@ -51,7 +51,7 @@ class Settling:
         self._metrics = metrics
         self._waiting: list[FinishedAttempt] = []
         self._committing: asyncio.Task[None] | None = None
-        self._log = log.bind()  # bound once, or each line would bind one
+        self._log = log.bind()  # bound once for all lines
 
     def put(self, finished: FinishedAttempt) -> None:
         """Queue an attempt for the next commit, together with others that end before it begins."""
@@ -60,7 +60,7 @@ class Settling:
             self._committing = asyncio.create_task(self._settle())
 
     async def finish(self, seconds: float) -> None:
-        """Wait up to so many seconds for the queued attempts. The store gets the rest at once, and writes on."""
+        """Wait up to this many seconds for the queued attempts. The store gets the rest at once and writes it later."""
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=seconds)
         if self._waiting:
@@ -71,7 +71,7 @@ class Settling:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 await self._record(batch)
-        finally:  # on an error too: else no later attempt would be settled
+        finally:  # after an error too; otherwise no later attempt would be settled
             self._committing = None
 
     async def _record(self, batch: Sequence[FinishedAttempt]) -> None:
@@ -93,7 +93,7 @@ class Settling:
 
     def _count(self, finished: FinishedAttempt, state: State | None) -> None:
         delivery, done = finished.claim.delivery, finished.done
-        # A delivery that someone else owns is not settled by this: only the attempt counts.
+        # If another process owns the delivery, only the attempt is recorded.
         settled = () if state is None else (state, max(0, done.finished_at - delivery.created_at) / 1000)
         self._metrics.attempted(
             delivery.rule, delivery.action, delivery.target, done.outcome.kind, finished.took, *settled

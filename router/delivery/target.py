@@ -6,19 +6,19 @@ from router.delivery.breaker import Breaker
 from router.domain.target_state import BreakerState, TargetLoad, Wait
 from router.plugins.target import NO_BREAKER, TargetSpec
 
-RESTART_SECONDS = 0.2  #: every restart takes longer; a rate with shorter waits needs no record of its last attempt
-_BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
+RESTART_SECONDS = 0.2  #: every restart takes longer, so a rate with shorter waits needs no record of its last attempt
+_BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat the receiver's own limit
 
 
 class Target:
     """Slots, rate and breaker of one target. Belongs to the delivery loop; others may ask for its load only."""
 
     def __init__(self, spec: TargetSpec, now: float) -> None:
-        self.tests = True  #: whether this node makes the attempts that test it while its breaker is open
+        self.tests = True  #: whether this node makes the test attempts while the breaker is open
         self.breaker = Breaker(spec.breaker)
         self.spec = spec
         self.running = 0
-        self.told_down = False  #: the router has told that it is down, and not yet that it is up again
+        self.told_down = False  #: the router has reported it down, and not yet up again
         self._tokens = self._burst
         self._filled_at = now
 
@@ -65,7 +65,7 @@ class Target:
             return max(0, slots)
         self._tokens = self._tokens_at(now)
         self._filled_at = now
-        # A rounding error must not delay an attempt whose turn it is.
+        # A rounding error must not delay an attempt that may start.
         return max(0, min(slots, math.floor(self._tokens + 1e-6)))
 
     def _tokens_at(self, now: float) -> float:
@@ -96,7 +96,7 @@ class Target:
     def start(self) -> bool:
         """Count an attempt that starts. True: its outcome decides whether the breaker closes."""
         self.running += 1
-        if self.spec.rate is not None:  # attempts made without a rate do not count when a reload adds one
+        if self.spec.rate is not None:  # attempts without a rate don't count when a reload adds a rate
             self._tokens -= 1
         return self.breaker.start()
 

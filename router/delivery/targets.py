@@ -48,14 +48,14 @@ class Targets:
     def loads(self) -> list[TargetLoad]:
         """How busy each target is: those of the current rules, and those that something was ever due for."""
         now = time.monotonic()
-        # The copy is one step of the interpreter; each number is what it was at about this time.
+        # Copying is one step of the interpreter. Each number is from about this time.
         found = {target.spec.key: target.load(now) for target in list(self._targets.values())}
         for action in self._current.ruleset.actions.values():
             spec = action.action.target
             load = found.get(spec.key)
             if load is None:
                 found[spec.key] = Target(spec, now).load(now)
-            elif load.concurrency != spec.concurrency or load.rate != spec.rate:  # nothing was due since a reload
+            elif load.concurrency != spec.concurrency or load.rate != spec.rate:  # no delivery was due since a reload
                 found[spec.key] = replace(load, concurrency=spec.concurrency, rate=spec.rate)
         return list(found.values())
 
@@ -79,7 +79,7 @@ class Targets:
 
     def get(self, key: str, now: float) -> Target:
         """A target with the limits of the current rules; `now` in monotonic seconds."""
-        # A target that the current rules don't name belongs to removed rules: one attempt at a time is always safe.
+        # A target outside the current rules belongs to removed rules: one attempt at a time is always safe.
         spec = self._current_specs().get(key) or TargetSpec(key, concurrency=1)
         if self._tell is not None:
             spec = self._shared_spec(key, spec)
@@ -96,9 +96,10 @@ class Targets:
         return target
 
     def finish(self, target: Target, answered: bool | None, *, decides: bool, own: bool = False) -> TargetChange | None:
-        """An attempt at the target ended; see Target.finish. Gives what the router has to tell of it.
+        """An attempt at the target ended; see Target.finish. Returns the change that the router should report.
 
-        `own`: it was of an event of the router itself. Of the state that it leaves a later attempt tells, of another.
+        `own`: it was about an event of the router itself. The change that it causes is reported by a later attempt
+        about another event.
         """
         self._finish(target, answered, decides=decides)
         state = target.breaker.state
@@ -173,7 +174,7 @@ class Targets:
             else:
                 self._theirs[key] = text
                 target.breaker.resume(parsed_note(text), self._now_ms(), time.monotonic())
-                target.told_down = True  # the node that found it told of it
+                target.told_down = True  # the node that found it has reported it
             self._note_breakers()
 
     def _shared_spec(self, key: str, spec: TargetSpec) -> TargetSpec:
@@ -212,7 +213,7 @@ class Targets:
             for key, target in self._targets.items()
             if target.breaker.state is not BreakerState.CLOSED
         }
-        # Nothing waits for the note: one that can't be written is as old as the rest of the store.
+        # Nothing depends on the note: if it can't be written, it is as old as the rest of the store.
         self._store.put_note(BREAKERS_NOTE, orjson.dumps(found).decode())
 
     def _current_specs(self) -> Mapping[str, TargetSpec]:

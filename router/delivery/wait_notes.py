@@ -10,9 +10,9 @@ from router.domain.target_state import Wait
 from router.store.contract import Store
 
 WAITS_NOTE = "waits"
-EVERY_SECONDS = 1.0  #: between two notes at least: a busy target's waits change many times a second
-_SAME_MS = 250  #: times that differ by less count as equal: each look computes them anew from two clocks
-_LOOK_SECONDS = 60.0  #: until the next call is needed, when the note is up to date
+EVERY_SECONDS = 1.0  #: shortest time between two notes: a busy target's waits change many times a second
+_SAME_MS = 250  #: times that differ by less count as equal: each check computes them anew from two clocks
+_LOOK_SECONDS = 60.0  #: until the next call is needed when the note is up to date
 
 
 class WaitNotes:
@@ -31,7 +31,7 @@ class WaitNotes:
     def note(self, waits: Mapping[str, tuple[Wait, float | None]], now: int, clock: float) -> float:
         """Note what each target's due deliveries wait for, and for how many seconds.
 
-        Gives the seconds until it must be called again. `now` in ms, `clock` in monotonic seconds.
+        Returns the seconds until it must be called again. `now` in ms, `clock` in monotonic seconds.
         """
         found = {
             key: {"for": wait.value, "until": None if seconds is None else now + round(seconds * 1000)}
@@ -51,7 +51,7 @@ class WaitNotes:
 
     def _put(self, found: dict[str, dict[str, Any]]) -> None:
         self._noted = found
-        # Nothing waits for the note: one that can't be written is as old as the rest of the store.
+        # Nothing depends on the note: if it can't be written, it is as old as the rest of the store.
         self._store.put_note(WAITS_NOTE, orjson.dumps(found).decode())
 
 

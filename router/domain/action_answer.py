@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-ANSWER_BYTES = 64 * 1024  #: of an answer; a longer one is not passed on, since a part of it would be broken
+ANSWER_BYTES = 64 * 1024  #: of an answer; a longer answer is not passed on, since a part of it would be useless
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,5 +10,5 @@ class ActionAnswer:
     """A program's standard output, or a target's 2xx answer, without secrets."""
 
     body: bytes = field(repr=False)
-    content_type: str | None = None  #: as the target said it; None: it said none
+    content_type: str | None = None  #: as the target sent it; None: it sent none
     status: int = 200

@@ -11,8 +11,8 @@ class Bucket:
     begins_at: int  #: ms
     events: int  #: received
     deliveries: int  #: planned
-    dead: int  #: of these deliveries, how many are dead now
-    is_exact: bool = True  #: False: the numbers are close, since counting so many would take long
+    dead: int  #: how many of these deliveries are dead now
+    is_exact: bool = True  #: False: the numbers are estimates, since exact counting would take long
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class RuleMatches:
 class RecentMatches:
     """What the rules matched among the newest events."""
 
-    since: int | None  #: ms; when the first of these events came; None: there are none
-    by_rule: Mapping[str, RuleMatches] = field(default_factory=dict)  #: rules that matched none are left out
+    since: int | None  #: ms; the receipt of the first of these events; None: there are none
+    by_rule: Mapping[str, RuleMatches] = field(default_factory=dict)  #: rules without a match are left out
 
 
 def time_of_id(id_: str) -> int:

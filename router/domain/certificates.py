@@ -65,7 +65,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
-        return certificate.version is x509.Version.v1  # which had no extensions
+        return certificate.version is x509.Version.v1  # version 1 has no extensions
     except ValueError:
         return False
 

@@ -20,9 +20,9 @@ class State(StrEnum):
     PENDING = "pending"  #: due at next_attempt_at, or blocked
     RUNNING = "running"  #: claimed by a dispatcher
     SUCCEEDED = "succeeded"
-    DEAD = "dead"  #: given up; stays until it is replayed, cancelled or pruned
-    CANCELLED = "cancelled"  #: by an operator
-    SKIPPED = "skipped"  #: another delivery stands for it, by latest_by or once_by
+    DEAD = "dead"  #: no further attempt; it stays until it is replayed, cancelled or pruned
+    CANCELLED = "cancelled"  #: an operator cancelled it
+    SKIPPED = "skipped"  #: another delivery replaces it, by latest_by or once_by
 
 
 @made_often
@@ -33,10 +33,10 @@ class PlannedDelivery:
     id: str  #: UUIDv7
     rule: str
     action: str
-    type: str  #: of action, such as forward
-    target: str  #: the target whose limits it counts against
+    type: str  #: the action's type, such as forward
+    target: str  #: the target whose limits apply
     order_key: str | None = None  #: canonical JSON of order_by's values; None: unordered
-    item: str | None = None  #: the place of its item, such as $.alerts[3]; None: it is of the whole event
+    item: str | None = None  #: the place of its item, such as $.alerts[3]; None: it is about the whole event
     item_index: int | None = None  #: the item's number among those of the rule, from 0
     group: Group | None = None  #: by its action's latest_by or once_by
 
@@ -67,12 +67,12 @@ class Delivery:
     error: str = ""  #: the last attempt's error
     item: str | None = None  #: see PlannedDelivery
     item_index: int | None = None
-    # A claim leaves out what follows: nothing that makes an attempt asks for it.
+    # A claim leaves out the following: no attempt needs it.
     behind: bool = False  #: an attempt at an earlier delivery of its latest_by value is under way
     latest_key: str | None = None  #: latest_by's value; None: not grouped, or replayed
     once_key: str | None = None  #: once_by's value; None: not grouped, or replayed
     skip_reason: SkipReason | None = None  #: while skipped
-    skipped_for: str | None = None  #: while skipped: id of the delivery that stands for it
+    skipped_for: str | None = None  #: while skipped: the id of the delivery that replaces it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Attempt:
     status: int | None
     error: str
     excerpt: str
-    sent: Sent | None = None  #: what the target was sent; None while it runs, and if it was no request
+    sent: Sent | None = None  #: the request that was sent; None while it runs, and for actions without a request
 
 
 @made_often
@@ -98,7 +98,7 @@ class Claim:
     token: str
     delivery: Delivery
     event: Event
-    attempt: int  #: number of the attempt that the claim started, 1 for the first
+    attempt: int  #: the number of the attempt that the claim started, from 1
 
 
 @made_often
@@ -112,8 +112,8 @@ class Settlement:
     state: State  #: succeeded, dead, or pending for another try
     finished_at: int  #: ms
     next_attempt_at: int  #: ms; read only when state is pending
-    ruleset: str | None = None  #: hash of the rules that the attempt used; None: those that the delivery names
-    notices: "Sequence[Notice]" = ()  #: what the router tells of it, stored with it
+    ruleset: str | None = None  #: hash of the rules that the attempt used; None: the delivery's own
+    notices: "Sequence[Notice]" = ()  #: the router's own events about it, stored with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class IncludedText:
     pattern: str  #: the file or glob of `include:` that named it
     name: str  #: its path from the folder of the main file
     text: str
-    base_dir: str  #: the folder that its relative paths start from
+    base_dir: str  #: the folder where its relative paths start
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class RulesetText:
 
     hash: str
     text: str
-    base_dir: str  #: the folder that its relative paths start from
+    base_dir: str  #: the folder where its relative paths start
     included: tuple[IncludedText, ...] = ()  #: the files that it includes, in their order
     first_at: int | None = field(default=None, compare=False)
     """When (ms) the store first had it as the current one; None: that is not known, or it never was."""

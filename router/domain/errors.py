@@ -52,8 +52,9 @@ class PayloadError(RouterError):
 class Level(StrEnum):
     """The severity of a problem."""
 
-    ERROR = "error"  #: the file doesn't load
-    WARNING = "warning"  #: it loads, but probably doesn't do what its author meant; `check --strict` fails
+    ERROR = "error"  #: the file can't be loaded
+    #: the file can be loaded, but probably doesn't do what its author meant; `check --strict` fails
+    WARNING = "warning"
     NOTE = "note"  #: worth knowing, for example a secret that is unset on this machine
 
 

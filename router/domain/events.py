@@ -32,7 +32,7 @@ class Event:
     received_at: int  #: ms
     dedupe_key: str | None = None  #: equal for copies of the same event
     named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
-    hidden_size: int | None = None  #: bytes of the body, where its reader may not see it; None: all is there
+    hidden_size: int | None = None  #: bytes of the body when its reader may not see it; None: the body is here
 
     @property
     def size(self) -> int:
@@ -40,7 +40,7 @@ class Event:
         return len(self.body) if self.hidden_size is None else self.hidden_size
 
     def __post_init__(self) -> None:
-        # Made once for all who look; a copy of the object with the same headers keeps it.
+        # Made once for all readers. A copy of the object with the same headers keeps it.
         if self.named.items_as_received is not self.headers:
             object.__setattr__(self, "named", Headers(self.headers))
 
@@ -72,7 +72,7 @@ class Routing:
 
     ruleset: str  #: hash of the rules
     matched: tuple[str, ...] = ()  #: names of the rules that matched, in file order
-    errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of the rules that could not be judged
+    errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules whose condition could not be evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class StoredEvent:
 
     seq: int  #: the store's commit order
     event: Event
-    routing: Routing | None  #: None: it was received by a version that didn't keep it
+    routing: Routing | None  #: None: a version that did not record it received the event
 
 
 @made_often

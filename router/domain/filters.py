@@ -9,7 +9,7 @@ from router.domain.deliveries import State
 class Filter:
     """Selects deliveries: all given conditions must hold."""
 
-    states: tuple[State, ...] = ()  #: any of them; empty: every state
+    states: tuple[State, ...] = ()  #: one of these; empty: every state
     rule: str | None = None
     action: str | None = None
     target: str | None = None
@@ -26,7 +26,7 @@ class EventFilter:
     source: str | None = None
     since: int | None = None  #: ms; received then or later
     until: int | None = None  #: ms; received before
-    rule: str | None = None  #: this rule matched, or a delivery is this rule's
-    states: tuple[State, ...] = ()  #: a delivery is in one of these states; with `rule`, one of that rule's
-    unmatched: bool = False  #: no rule matched, neither when it was received nor when it was planned again
-    dedupe_keys: tuple[str, ...] = ()  #: any of them
+    rule: str | None = None  #: this rule matched, or has a delivery
+    states: tuple[State, ...] = ()  #: a delivery is in one of these states; with `rule`, one of that rule's deliveries
+    unmatched: bool = False  #: no rule matched, neither at receipt nor when it was planned again
+    dedupe_keys: tuple[str, ...] = ()  #: one of these

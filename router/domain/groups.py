@@ -11,8 +11,8 @@ class Latest:
     """Of the pending deliveries of one (rule, action, key), only the newest is made."""
 
     key: str  #: canonical JSON of latest_by's values
-    wait_ms: int = 0  #: it is made when nothing newer has come for so long
-    max_wait_ms: int = 0  #: at the latest so long after the first that waited
+    wait_ms: int = 0  #: the delivery starts when nothing newer has come for this time
+    max_wait_ms: int = 0  #: the longest wait after the first delivery that waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def group_of(values: Mapping[str, Any]) -> Group:
 class SkipReason(StrEnum):
     """Why a delivery is skipped."""
 
-    NEWER = "newer"  #: a newer one of its latest_by value came
-    EARLIER = "earlier"  #: an earlier one of its once_by value is made, or was
+    NEWER = "newer"  #: a newer delivery with its latest_by value came
+    EARLIER = "earlier"  #: an earlier delivery with its once_by value exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +49,4 @@ class Skipped:
     action: str
     target: str
     reason: SkipReason
-    skipped_for: str  #: id of the delivery that stands for it
+    skipped_for: str  #: id of the delivery that replaces it

@@ -21,7 +21,7 @@ class Headers(Mapping[str, str]):
         self.items_as_received = items
 
     def __getattr__(self, name: str) -> dict[str, list[str]]:
-        # Made when somebody looks: most events that are stored or claimed are only passed on.
+        # Made at the first read: most stored or claimed events are only passed on.
         if name != "by_name":
             raise AttributeError(name)
         return self.read().by_name

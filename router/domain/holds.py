@@ -17,7 +17,7 @@ class HoldCause(StrEnum):
     """Who holds it."""
 
     OPERATOR = "operator"  #: until `targets resume` or the end of `--for`
-    FILE = "file"  #: the rules file, until it says otherwise
+    FILE = "file"  #: the rules file, until it changes
 
 
 HoldName = tuple[HoldKind, str]

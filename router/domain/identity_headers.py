@@ -2,8 +2,8 @@
 
 import fnmatch
 
-# With these headers a proxy tells a service who calls, from where, or what is asked for. Nobody knows all of them, so a
-# forward passes on only headers that are known to be harmless. This list is for headers that a rules file names.
+# With these headers a proxy tells a service who calls, from where, or what for. Nobody knows all of them, so a forward
+# passes on only headers that are known to be harmless. This list is for headers that a rules file names.
 _IDENTITY = (
     *(
         "x-webauth-*",

@@ -5,12 +5,12 @@ import threading
 
 _COUNTER_BITS = 12
 _STAMP = (1 << 48 + _COUNTER_BITS) - 1  #: the bits of time and counter
-_DRAWN = 256  #: ids whose random part is drawn at once
+_DRAWN = 256  #: ids for which random parts are made at once
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  #: a random digit as the first one of the variant
-_random: list[str] = []  #: random parts as they are written
+_random: list[str] = []  #: random parts in their written form
 _lock = threading.Lock()
 os.register_at_fork(after_in_child=_random.clear)  # two processes must not use the same random parts
-_last = 0  # the last id's time and counter, as one number that only grows
+_last = 0  # time and counter of the last id, as one number that only grows
 
 
 def uuid7(now_ms: int) -> str:
@@ -31,7 +31,7 @@ def uuid7(now_ms: int) -> str:
 
 
 def _draw() -> None:
-    # One call for many ids, since each call gives up Python's lock.
+    # One call for many ids, since each call releases Python's lock.
     digits = os.urandom(8 * _DRAWN).hex()
     parts = [digits[at : at + 16] for at in range(0, len(digits), 16)]
     _random.extend(f"{_VARIANT[part[0]]}{part[1:4]}-{part[4:]}" for part in parts)

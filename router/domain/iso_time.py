@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-MILLISECONDS_FROM = 100_000_000_000  #: a larger number counts milliseconds: as seconds it would be the year 5138
+MILLISECONDS_FROM = 100_000_000_000  #: a larger number counts milliseconds: in seconds it would be the year 5138
 _LATEST = 253_402_300_800_000  #: ms; the year 10000
 LONGEST = 64  #: characters of a time
 

@@ -39,5 +39,7 @@ def parse_listen_address(text: str) -> ListenAddress:
     """Parse `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every address). Raises StartError."""
     found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:
-        raise StartError(f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+        raise StartError(
+            f"{text!r} is not an address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080"
+        )
     return ListenAddress(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 
 from router.domain.work_budget import spend
 
-LONGEST = 64  #: characters of a word to suggest for: the work grows with the square of the length
-CHOICES = 300  #: known words that it is compared with
+LONGEST = 64  #: characters of a word that gets a suggestion: the work grows with the square of the length
+CHOICES = 300  #: known words that are compared with it
 _SHOWN = 20  #: known words that a message names
 
 

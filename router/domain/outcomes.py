@@ -11,7 +11,7 @@ class OutcomeKind(StrEnum):
     """How one attempt ended."""
 
     SUCCEEDED = "succeeded"
-    RETRY = "retry"  #: failed, and another try may work; the retry policy decides by the cause
+    RETRY = "retry"  #: failed, but another try may work; the retry policy decides by the cause
     FAILED = "failed"  #: failed, and another try would fail too, or the retry policy excludes it
     INTERRUPTED = "interrupted"  #: the daemon stopped during the attempt; not counted
 
@@ -52,10 +52,10 @@ class Outcome:
     status: int | None = None  #: HTTP status or exit code (negative: the signal that ended it)
     excerpt: str = ""  #: the beginning of the response body or of the command's output
     retry_after: float | None = None  #: seconds that the target asked to wait
-    cause: Cause | None = None  #: why a retry is needed; None otherwise
-    sent: Sent | None = None  #: what the target was sent, if it was a request
-    answer: ActionAnswer | None = None  #: what it answered, if the sender waits for it
-    is_excused: bool = False  #: interrupted by the loss of the database, which says nothing about the delivery
+    cause: Cause | None = None  #: the cause of a retry; None for other outcomes
+    sent: Sent | None = None  #: the request that was sent; None for other actions
+    answer: ActionAnswer | None = None  #: the action's answer, if the sender waits for it
+    is_excused: bool = False  #: interrupted because the database was lost, which is no fault of the delivery
 
     @classmethod
     def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":

@@ -1,7 +1,7 @@
-"""The router's own events: what it tells of itself, for rules that name `source: router`.
+"""The router's own events: its reports about itself, for rules with `source: router`.
 
-A payload has `kind`, `subject`, `count`, `at`, and the facts of its kind. No secret, and no payload or query
-of a sender, is in it.
+A payload has `kind`, `subject`, `count`, `at`, and the facts of its kind. It holds no secret, and no payload or query
+of a sender.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from router.domain.ids import uuid7
 from router.domain.iso_time import iso
 
 SOURCE = "router"  #: the name that rules listen to, unless a source of the file has it
-PATH = "/-/router"  #: of the events; no source of a file can have it
-GATHER_MS = 600_000  #: after a notice, further ones of its kind and subject are gathered for that long
+PATH = "/-/router"  #: the path of these events; no source of a file can have it
+GATHER_MS = 600_000  #: after a notice, further notices of its kind and subject are gathered for this time
 LONGEST_TEXT = 500  #: characters of an error in a payload
 
 KINDS: Mapping[str, str] = {
@@ -28,11 +28,11 @@ KINDS: Mapping[str, str] = {
     "rules.reloaded": "changed rules run",
     "backlog.old": "a target's oldest delivery waits for long",
     "disk.low": "the store's disk has little room left",
-    "node.lost": "a node has stopped without a word",
+    "node.lost": "a node has stopped without notice",
     "source.failing": "a polled source fails for a while",
     "source.recovered": "a polled source that was failing answers again",
 }
-"""Each kind, and when it comes."""
+"""Each kind, and when it is sent."""
 
 _DELIVERY = orjson.loads(
     b"""{
@@ -89,7 +89,7 @@ class Notice:
     """An own event with the deliveries that the rules plan for it."""
 
     kind: str
-    subject: str  #: what it is about, such as a target: notices of one kind and subject are gathered
+    subject: str  #: what it is about, such as a target; notices of one kind and subject are gathered
     event: Event
     plan: Sequence[PlannedDelivery]
     routing: Routing
@@ -97,23 +97,23 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was gathered since a notice of this kind and subject was told."""
+    """Notices of one kind and subject that were gathered since the last one was sent."""
 
     kind: str
     subject: str
-    opened_at: int  #: ms, when the last one was told; 0: none was
-    count: int  #: of those that were not told
-    last: str  #: the payload of the last one, JSON
+    opened_at: int  #: ms, when the last one was sent; 0: never
+    count: int  #: the number of notices since then
+    last: str  #: the payload of the last of them, JSON
 
 
 def own_event(kind: str, subject: str, facts: Mapping[str, Any], now: int, *, count: int = 1) -> Event:
-    """The event that tells something of a kind at `now`, in ms; `count` is how many it stands for."""
+    """The event about something of this kind at `now`, in ms; `count` is the number of notices that it stands for."""
     body = {"kind": kind, "subject": subject, "count": count, "at": iso(now), **facts}
     return _event(orjson.dumps(body), now)
 
 
 def gathered_event(gathered: Gathered, now: int) -> Event:
-    """The event that tells what was gathered: the last one's facts, with their number."""
+    """The event about gathered notices: the facts of the last one, with their number."""
     return _event(orjson.dumps({**orjson.loads(gathered.last), "count": gathered.count}), now)
 
 
@@ -156,7 +156,7 @@ def died(
 
 
 def shortened(text: str) -> str:
-    """A text of another program for a payload: of bounded length, and Unicode."""
+    """A text of another program for a payload: bounded, and valid Unicode."""
     return text[:LONGEST_TEXT].encode(errors="replace").decode()
 
 

@@ -9,8 +9,8 @@ import orjson
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.events import Event, Routing
 
-KEPT_IDS_MS = 7 * 86_400_000  #: that the id of an item is remembered after a poll last saw it
-REFRESH_MS = KEPT_IDS_MS // 14  #: after which an unchanged answer is read once more, so that its ids stay remembered
+KEPT_IDS_MS = 7 * 86_400_000  #: how long an item's id is remembered after a poll last saw it
+REFRESH_MS = KEPT_IDS_MS // 14  #: until an unchanged answer is read again, so that its ids stay remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class PollState:
     """What is known of one polled source. It is written with the events of its answer, in one transaction."""
 
     source: str
-    series: str  #: the ids of its items belong to it; another one once the source starts anew
-    token: str  #: another one after each write
+    series: str  #: the ids of its items belong to this; it changes when the source starts anew
+    token: str  #: changes with each write
     fingerprint: str = ""  #: of url, items and id
-    started: bool = False  #: the first poll is complete: what comes now is new
+    started: bool = False  #: the first poll is complete: later items are new
     cursor: str | None = None
-    cursor_of: str = ""  #: where it comes from, as the rules have it
-    next: str | None = None  #: the page to go on with
-    candidate: str | None = None  #: the cursor once there is no next page
+    cursor_of: str = ""  #: where the cursor comes from, as in the rules
+    next: str | None = None  #: the page to continue with
+    candidate: str | None = None  #: the cursor to use when there are no further pages
     etag: str | None = None
     modified: str | None = None  #: Last-Modified of the answer
     digest: str | None = None  #: of the answer
@@ -33,11 +33,11 @@ class PollState:
     polled_at: int = 0  #: ms, when the last poll ended
     succeeded_at: int = 0  #: ms, when the last poll without a failure ended
     next_at: int = 0  #: ms
-    failures: int = 0  #: polls that failed since the last one that did not
+    failures: int = 0  #: failed polls since the last success
     failing_since: int = 0  #: ms; 0: it does not fail
     error: str = ""  #: why the last poll failed
-    told: bool = False  #: its failing was told as an event
-    events: int = 0  #: that it has given since it started
+    told: bool = False  #: an event has reported that it fails
+    events: int = 0  #: events that it gave since it started
 
     def as_text(self) -> str:
         """All but the parts that the store keeps in columns of their own."""
@@ -68,13 +68,13 @@ class PolledEvent:
 class PollResult:
     """What one write of a poll stores."""
 
-    before: str  #: the token that the state has to have; empty: there is none yet
+    before: str  #: the token that the stored state must have; empty: there must be none
     state: PollState
-    seen: Sequence[str] = ()  #: ids of items that were there
+    seen: Sequence[str] = ()  #: ids of items that were in the answer
     events: Sequence[PolledEvent] = field(default=())
-    whole: bool = False  #: the answer was read to its end: ids that are not seen for long are forgotten
+    whole: bool = False  #: the answer was read to its end: ids that were not seen for long can be forgotten
     now: int = 0  #: ms
-    ruleset: RulesetText | None = None  #: of a command, whose rules no daemon may run: kept for its events
+    ruleset: RulesetText | None = None  #: of a command, whose rules may run in no daemon; recorded for its events
 
 
 def item_id(values: object) -> str:

@@ -23,7 +23,7 @@ class Inbound:
     named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
 
     def __post_init__(self) -> None:
-        # Made once for all who look; a copy of the object with the same headers keeps it.
+        # Made once for all readers. A copy of the object with the same headers keeps it.
         if self.named.items_as_received is not self.headers:
             object.__setattr__(self, "named", Headers(self.headers).read())
 

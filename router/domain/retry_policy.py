@@ -37,8 +37,8 @@ class RetryPolicy:
     factor: float = 2.0  #: each further wait is the wait before it times this
     max: float = 3600.0  #: seconds; the longest wait
     jitter: float = 0.2  #: each wait varies by up to this share, both ways
-    attempts: int | None = None  #: most counted attempts; None: only give_up_after ends it
+    attempts: int | None = None  #: the largest number of counted attempts; None: only give_up_after limits them
     give_up_after: float = 86400.0  #: seconds after the first attempt, or the last replay
     retry_after_max: float = 3600.0  #: seconds; a longer Retry-After is cut to this
-    retry_interrupted: bool = True  #: whether an attempt that the daemon's stop ended is made again
+    retry_interrupted: bool = True  #: whether an attempt that was interrupted by the daemon's stop is made again
     on: tuple[RetryOn, ...] | None = None  #: the failures that are tried again; None: all but HTTP 410

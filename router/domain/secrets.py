@@ -11,8 +11,9 @@ from pydantic_core import PydanticCustomError
 from router.domain.files.bounded import Unreadable, read_file
 from router.domain.files.trust import exposure
 
-MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, and a larger file is a mistake
-SHORTEST = 8  #: characters, below which `check` warns: the minimum of NIST SP 800-63B for passwords that people choose
+MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, so a larger file is a mistake
+#: `check` warns of a shorter secret (characters); the minimum of NIST SP 800-63B for passwords that people choose
+SHORTEST = 8
 
 
 class Secret:
@@ -54,7 +55,7 @@ class Found:
     """The result of resolving a secret."""
 
     secret: Secret | None
-    fault: str = ""  #: why there is no secret, or why it should not be used
+    fault: str = ""  #: why it is missing, or why it should not be used
     is_blank: bool = False  #: it was set, but to an empty or blank value
 
 

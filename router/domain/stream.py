@@ -28,7 +28,7 @@ class StreamPosition:
 class Arrival:
     """An event for a follower."""
 
-    writer: int  #: the one that committed it
+    writer: int  #: the writer that committed it
     seq: int  #: in the order of that writer's commits
     id: str
     source: str
@@ -43,9 +43,9 @@ class Arrival:
 class EndedAttempt:
     """An ended attempt for a follower."""
 
-    writer: int  #: the one that committed its end
+    writer: int  #: the writer that committed its end
     seq: int  #: in the order in which that writer committed ends
-    event_writer: int  #: the one that committed its event
+    event_writer: int  #: the writer that committed its event
     event: int  #: its event's seq
     event_id: str
     source: str
@@ -54,7 +54,7 @@ class EndedAttempt:
     action: str
     type: str
     target: str
-    state: State  #: of the delivery, now
+    state: State  #: the delivery's current state
     is_last: bool  #: the delivery has no later attempt
     attempt: Attempt  #: without its excerpt
 
@@ -64,7 +64,7 @@ class SkippedDelivery:
     """A delivery that was skipped, for a follower."""
 
     writer: int
-    seq: int  #: in the same order as ended attempts
+    seq: int  #: in one order with ended attempts
     event_writer: int
     event: int  #: its event's seq
     event_id: str
@@ -76,7 +76,7 @@ class SkippedDelivery:
     target: str
     at: int  #: ms
     reason: SkipReason
-    skipped_for: str  #: id of the delivery that stands for it
+    skipped_for: str  #: id of the delivery that replaces it
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +85,4 @@ class EndedPage:
 
     ends: tuple[EndedAttempt | SkippedDelivery, ...]  #: without pruned ones
     next_after: Place  #: the `after` of the next page
-    more: bool  #: the next page may have some already
+    more: bool  #: whether the next page may already have some

@@ -26,7 +26,7 @@ class Depth:
     """The deliveries of one target, counted by what they wait for."""
 
     target: str
-    due: int = 0  #: pending; they wait for their time or the target's limits
+    due: int = 0  #: pending and not blocked; they wait for their time or the target's limits
     blocked: int = 0  #: pending behind an earlier one of the same order key or latest_by value
     running: int = 0
     dead: int = 0

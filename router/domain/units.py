@@ -17,7 +17,7 @@ _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 FOREVER = "forever"
-LONGEST_SECONDS = 366 * 86400.0  #: a year: a longer duration is a mistake, and would overflow timers
+LONGEST_SECONDS = 366 * 86400.0  #: a year; a longer duration is a mistake, and would overflow timers
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A request's body while it arrives: in memory up to a bound, in a temporary file beyond."""
+"""A request's body while it arrives: in memory up to a limit, then in a temporary file."""
 
 import contextlib
 import tempfile
@@ -13,7 +13,7 @@ class Body:
     __slots__ = ("_file", "_parts", "size")
 
     def __init__(self) -> None:
-        self.size = 0  #: bytes so far
+        self.size = 0  #: bytes that have arrived
         self._parts: bytes | bytearray = b""
         self._file: IO[bytes] | None = None
 
@@ -34,7 +34,7 @@ class Body:
             self._parts = b""
 
     def take(self) -> bytes:
-        """The whole body, which is then empty. Raises OSError."""
+        """Return the whole body and empty this object. Raises OSError."""
         file = self._file
         if file is None:
             found, self._parts = self._parts, b""
@@ -45,7 +45,7 @@ class Body:
         return content
 
     def close(self) -> None:
-        """Free memory and file."""
+        """Free the memory and the file."""
         self._parts = b""
         if self._file is not None:
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ class TlsFiles:
 
     cert: Path  #: the server's certificate, and after it those that lead to its authority
     key: Path  #: its private key, without a passphrase
-    client_ca: Path | None = None  #: the authorities that sign clients' certificates; None: clients need none
+    client_ca: Path | None = None  #: the authorities that sign clients' certificates; None: clients need no certificate
 
     def paths(self) -> tuple[Path, ...]:
         """All of them."""
@@ -94,7 +94,7 @@ def _require_client_certificates(context: ssl.SSLContext, path: Path, now: datet
     except (OSError, ValueError) as error:
         raise CertificateError(f"{path}: OpenSSL does not take it: {reason(error)}") from None
     context.verify_mode = ssl.CERT_REQUIRED
-    # A ticket would let a client in again without its certificate being looked at.
+    # A session ticket would let a client in again without a check of its certificate.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
 

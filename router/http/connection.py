@@ -1,7 +1,7 @@
 """One connection: bytes in, requests to the handler one after the other, replies out.
 
 It belongs to the loop's thread. While a request is being answered nothing more is read. So its memory is bounded: one
-request under way, the bytes of one read after it, and the replies that its sender has not read yet.
+request, the bytes of one read after it, and the replies that its sender has not read yet.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ class Owner(Protocol):
     buffer: memoryview  #: shared by all connections: what is read is parsed or copied before the next read
     body_limit: BodyLimit
     dispatch: "Dispatch"
-    stopping: bool  #: each reply is then the last of its connection
+    stopping: bool  #: each reply is then the last one of its connection
     request_seconds: float
 
     def closed(self, connection: "Connection") -> None:
         """A connection is gone."""
 
     def free(self, connection: "Connection") -> None:
-        """A connection has no request under way any more."""
+        """A connection has no request under way."""
 
 
 def read_buffer() -> memoryview:
@@ -60,15 +60,15 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._reader = Reader(owner.body_limit)
         self._current: Message | None = None  # the request that is being answered
-        self._kept = b""  # bytes that came meanwhile, not parsed yet
+        self._kept = b""  # bytes that came meanwhile, still unparsed
         self._paused = False  # reading is paused while bytes wait to be parsed
-        self._began_at = 0.0  # monotonic, when the request that is arriving began; 0: none is
-        self._blocked_at = 0.0  # monotonic, since when the sender reads no replies; 0: it reads them
-        self._lingers_at = 0.0  # monotonic, since when incoming bytes are discarded; 0: they are read
+        self._began_at = 0.0  # monotonic, the time when the arriving request began; 0 while none arrives
+        self._blocked_at = 0.0  # monotonic, the time since when the sender reads no replies; 0 while it reads them
+        self._lingers_at = 0.0  # monotonic, the time since when incoming bytes are discarded; 0 while they are read
         self._closing_at = 0.0
         self._ended = False  # the sender has closed its direction
 
-    # For the listener and the dispatch.
+    # Used by the listener and the dispatch.
 
     @property
     def under_way(self) -> bool:
@@ -93,7 +93,7 @@ class Connection(asyncio.BufferedProtocol):
             self.opening.cancel()
 
     def close(self) -> None:
-        """Close once the replies are out."""
+        """Close when the replies are sent."""
         if self._transport is not None and not self._closing_at:
             self._closing_at = time.monotonic()
             self._transport.close()
@@ -121,7 +121,7 @@ class Connection(asyncio.BufferedProtocol):
         elif now > self.active_at + IDLE_SECONDS:
             self.close()
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from asyncio's
@@ -164,10 +164,10 @@ class Connection(asyncio.BufferedProtocol):
         self._reader.close()
         self._owner.closed(self)
 
-    # Requests in.
+    # Incoming requests.
 
     def _guarded(self, function: Callable[[memoryview], None], data: memoryview) -> None:
-        """A fault ends this connection, not the loop."""
+        """Call a function. Its fault ends this connection and not the loop."""
         try:
             function(data)
         except Exception as error:  # noqa: BLE001 - the boundary between one sender and all the others
@@ -178,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
         self.cut()
 
     def _keep(self, data: bytes) -> None:
-        # Reading stops only now: most senders wait for their reply before they send more, and pausing costs time.
+        # Reading pauses only here: pausing costs time, and most senders wait for their reply before they send more.
         if self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
@@ -209,10 +209,11 @@ class Connection(asyncio.BufferedProtocol):
         self._current = message = self._reader.ready.popleft()
         self._owner.dispatch.handle(self, message)
         if self._owner.dispatch.has_ready():
-            self._owner.dispatch.answer_ready()  # the others need not wait until all requests of this turn are handled
+            # other connections should not wait until all requests of this turn are handled
+            self._owner.dispatch.answer_ready()
 
     def _advance(self) -> None:
-        """Go on with the next request; one only, then the other connections get their turn."""
+        """Continue with the next request. Only one, so that other connections get their turn."""
         if self._transport is None or self._current or self._blocked_at or self._lingers_at or self._closing_at:
             return
         try:
@@ -241,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.close()
 
-    # Replies out.
+    # Outgoing replies.
 
     def answer(self, reply: Reply) -> None:
         """Send the reply to the request under way; the sender may have left."""
@@ -280,7 +281,8 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return
-        # If the connection closed while the sender still sends, the sender's kernel would discard the unread reply.
+        # If the connection closed while the sender is still sending, the sender's kernel would discard the unread
+        # reply.
         if lingers and not self._ended and transport.can_write_eof():
             self._lingers_at = time.monotonic()
             transport.write_eof()

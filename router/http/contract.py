@@ -24,10 +24,10 @@ class Request:
 @made_often
 @dataclass(frozen=True, slots=True, eq=False)
 class Pending:
-    """A reply to come, usually after a commit. It holds no thread while it waits."""
+    """A reply that comes later, usually after a commit. It holds no thread while it waits."""
 
     future: "Future[Any]"  #: what it waits for
-    reply: Callable[[float], Reply]  #: waits at most so many seconds for the reply; a 503 if it takes longer
+    reply: Callable[[float], Reply]  #: returns the reply, after at most this many seconds; a 503 if it takes longer
 
 
 Handler = Callable[[Request], Reply | Pending]
@@ -37,7 +37,7 @@ BodyLimit = Callable[[str], int]
 """From a path to the largest body that it takes, in bytes."""
 
 Answered = Callable[[str, int], None]
-"""Called with path and status of each reply that the server gave by itself: refusals and faults."""
+"""Called with path and status for each reply that the server made by itself: refusals and faults."""
 
 WakeUp = Callable[[Callable[[], None]], None]
 """Calls the function that wakes a loop: at once, or once for a batch of futures that end together."""

@@ -32,10 +32,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A request whose reply is to come."""
+    """A request that waits for its reply."""
 
     connection: "Connection"
-    pending: Pending | None  #: None: it is answered
+    pending: Pending | None  #: None when it is answered
     since: float  #: monotonic
 
 
@@ -64,7 +64,7 @@ class Dispatch:
         self._large_workers = large_workers
         self._inline_bytes = inline_bytes
         self._waiting: deque[_Waiting] = deque()  # by age; some may be answered already
-        self._unanswered = 0  # of them
+        self._unanswered = 0  # those that are not answered
         self._done: deque[_Waiting] = deque()  # any thread appends
         self._waking = threading.Lock()
         self._woken = self._stopped_waking = False
@@ -86,7 +86,7 @@ class Dispatch:
             workers.submit(partial(self._work, connection, message))
 
     def _work(self, connection: "Connection", message: Message) -> None:
-        if connection.is_gone:  # its sender will repeat the request, and others wait for this worker
+        if connection.is_gone:  # its sender will repeat the request, and other requests wait for this worker
             message.body.close()
             return
         given = self._call_handler(message, connection.ip)
@@ -108,7 +108,7 @@ class Dispatch:
             return refusal(500)
 
     def _refused(self, message: Message, ip: str) -> Reply:
-        method = shown_method(message.method) if message.method else None  # refused before it was known
+        method = shown_method(message.method) if message.method else None  # refused before its method was known
         self._refusals.tell(None, message.refused, message.reason, ip, method)
         self.count(message.path, message.refused)
         return refusal(message.refused)
@@ -122,7 +122,7 @@ class Dispatch:
     def _wait(self, waiting: _Waiting, future: "Future[Any]") -> None:
         self._waiting.append(waiting)
         self._unanswered += 1
-        # The future refers to the pending reply only until `_answer`: a cycle would keep the event until a collection.
+        # The future keeps the pending reply only until `_answer`: a cycle would keep the event until a collection.
         future.add_done_callback(partial(self._ready, waiting))
 
     def _ready(self, waiting: _Waiting, _: Any) -> None:
@@ -154,13 +154,13 @@ class Dispatch:
             self._answer(self._done.popleft())
 
     def answer_old(self, now: float) -> None:
-        """Answer requests that have waited too long; if their commit still comes, dedupe recognizes the repeat."""
+        """Answer requests that have waited too long. If their commit still comes, dedupe recognizes the repeat."""
         waiting = self._waiting
         while waiting and (waiting[0].pending is None or waiting[0].since <= now - self._answer_seconds):
             self._answer(waiting.popleft())
 
     def answer_all(self) -> None:
-        """Answer all waiting requests, at the end of a stop's time."""
+        """Answer all waiting requests, at the end of the time for a stop."""
         while self._waiting:
             self._answer(self._waiting.popleft())
 
@@ -174,8 +174,8 @@ class Dispatch:
             return
         self._unanswered -= 1
         try:
-            reply = pending.reply(0)  # also when the sender has left: this logs and counts the event
-        except Exception as error:  # the boundary between one sender and all the others
+            reply = pending.reply(0)  # called even if the sender has left: this logs and counts the event
+        except Exception as error:  # a fault with one sender must not reach the others
             log.error("request failed by a fault of ours", exc_info=error)
             reply = refusal(500)
         waiting.connection.answer(reply)

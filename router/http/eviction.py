@@ -1,9 +1,9 @@
 """Which connections are closed for new ones when all are taken.
 
-First those whose last accepted request is long ago, or that never had one. So a flood of idle, dripping or refused
+First those whose last accepted request is long ago or that never had one. So a flood of idle, slow or refused
 connections keeps no real sender out. Among these the address with the most connections loses first, its oldest
-connections before its newer ones. One address may still hold all connections while no other wants in: behind a reverse
-proxy all senders share one. A connection with a request under way is never closed.
+connections before its newer ones. One address may still hold all connections while nobody else connects: behind a
+reverse proxy all senders share one address. A connection with a request under way is never closed.
 """
 
 import ipaddress
@@ -44,7 +44,7 @@ def _by_share(oldest_first: list[Connection], most: int) -> list[Connection]:
 
 @lru_cache(maxsize=4096)
 def network(ip: str) -> str:
-    """The key by which addresses are counted: an IPv6 customer has 2^64 addresses, so a /64 network counts as one."""
+    """The key by which addresses are counted. An IPv6 customer has 2^64 addresses, so a /64 network counts as one."""
     try:
         found = ipaddress.ip_address(ip.partition("%")[0])
     except ValueError:

@@ -1,6 +1,6 @@
 """The event loop's side of a server: accepts connections, evicts others for them, and enforces deadlines.
 
-All of it belongs to the loop's thread.
+Everything here belongs to the loop's thread.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Listener:
         self.free(connection)
 
     def free(self, _: Connection) -> None:
-        """A connection has no request under way any more, so it may be evicted."""
+        """A connection has no request under way, so it may be evicted."""
         if not self._accepting and not self.stopping and self._is_full:
             self._loop.call_soon(self._accept_again)
 
@@ -87,7 +87,8 @@ class Listener:
     def _accept(self) -> None:
         if self._leaves_it_to_others():
             return
-        # When all are taken only a few at once, so that their first bytes are read before they may be evicted.
+        # When all connections are taken, accept only a few, so that their first bytes are read before they may be
+        # evicted.
         for _ in range(self._at_once if len(self.connections) < self.limit else self._share):
             victims = self._victims()
             if victims is None:
@@ -102,7 +103,8 @@ class Listener:
                 connection.cut()
 
     def _leaves_it_to_others(self) -> bool:
-        """When all are taken, wait a moment first: another process that accepts from the same socket may have room."""
+        """When all connections are taken, wait a moment: another process that accepts from the same socket may have
+        room."""
         now = time.monotonic()
         if self._at_once > 1 or len(self.connections) < self.limit or now < self._insists:
             return False
@@ -112,13 +114,13 @@ class Listener:
         return True
 
     def _victims(self) -> list[Connection] | None:
-        """The connections to close for one that waits; empty when there is room, None when none can be closed."""
+        """The connections to close for one that waits. Empty when there is room; None when none can be closed."""
         if len(self.connections) < self.limit:
             return []
         return to_evict(self.connections, self._share, time.monotonic()) or None
 
     def _accept_one(self) -> bool:
-        """Accept one connection; whether more may be waiting."""
+        """Accept one connection. Returns whether more may be waiting."""
         try:
             sock, address = self._sock.accept()
         except (BlockingIOError, InterruptedError):
@@ -158,14 +160,14 @@ class Listener:
 
     def _opened(self, connection: Connection, sock: socket.socket, opening: "asyncio.Task[None]") -> None:
         connection.opening = None
-        if opening.cancelled() or opening.exception() is not None:  # it was cut before, or its sender is gone already
+        if opening.cancelled() or opening.exception() is not None:  # it was cut, or its sender is gone
             sock.close()
             self.closed(connection)
 
     def _log_full(self) -> None:
         if not self._is_full:
             self._is_full = True
-            text = "all connections are taken; those without an accepted request are cut for others"
+            text = "all connections are in use; those without an accepted request are cut for others"
             log.warning(text, connections=self.limit)
 
     # Deadlines.
@@ -184,8 +186,8 @@ class Listener:
     async def drain(self, seconds: float) -> None:
         """Accept nothing new, let what has begun be answered, then close.
 
-        In that order: a load balancer sends new connections elsewhere, but a request that is cut off leaves its
-        sender in doubt.
+        In this order: a load balancer sends new connections elsewhere, but a request that is cut off leaves its sender
+        in doubt.
         """
         deadline = time.monotonic() + seconds
         self._stop_accepting()
@@ -212,7 +214,7 @@ class Listener:
         self._sock.close()
 
     def _close_idle(self) -> None:
-        # A sender that has just been answered may be sending its next request: it is answered too, as the last.
+        # A sender that has just got its answer may be sending its next request. That one is answered too, as the last.
         still = time.monotonic() - STILL_SECONDS
         for connection in list(self.connections):
             if connection.is_idle and connection.active_at < still:

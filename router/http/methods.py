@@ -1,4 +1,4 @@
-"""The method that a log line shows: a sender may write any text there."""
+"""The method for a log line. The sender may write any text there."""
 
 from http import HTTPMethod
 
@@ -6,5 +6,5 @@ _KNOWN = frozenset(HTTPMethod)
 
 
 def shown_method(method: str) -> str:
-    """The method if it is one of HTTP's, else `other`."""
+    """The method if HTTP defines it, else `other`."""
     return method if method in _KNOWN else "other"

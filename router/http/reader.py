@@ -1,4 +1,4 @@
-"""Parses requests as their bytes arrive. httptools splits them; doubtful requests that it lets pass are refused here.
+"""Parses requests as their bytes arrive. httptools splits them; this module refuses doubtful requests that it accepts.
 
 It is strict: if a proxy and this server disagreed about where a request ends, a sender could hide one request in
 another (RFC 9112, section 11.2). A request that can be read in two ways is refused.
@@ -28,11 +28,11 @@ class Message:
     query: str = ""
     version: str = "1.1"
     headers: list[tuple[str, str]] = field(default_factory=list)
-    is_encoded: bool = False  #: it names a Content-Encoding: its body may be much larger once it is decoded
+    is_encoded: bool = False  #: it has a Content-Encoding, so its body may be much larger once decoded
     keep_alive: bool = False
     body: Body = field(default_factory=Body)
     refused: int = 0  #: the status to answer it with, when it is refused
-    reason: str = ""  #: of that, for the log
+    reason: str = ""  #: the reason for the log
 
 
 class _Refused(Exception):
@@ -40,15 +40,15 @@ class _Refused(Exception):
 
 
 class Reader:
-    """Parses one connection's bytes. After a refusal, or the last request of the connection, it parses nothing more."""
+    """Parses one connection's bytes. After a refusal, or the last request of the connection, it parses nothing."""
 
     def __init__(self, body_limit: BodyLimit) -> None:
         self.ready: deque[Message] = deque()  #: complete messages; the last one may be a refused one
         self.over = False  #: the last message of this connection is ready
-        self.begun = False  #: a message has begun, and is not ready
-        self.awaits_continue = False  #: its sender waits for "100 Continue" before it sends the body
+        self.begun = False  #: a message has begun and is not complete
+        self.awaits_continue = False  #: the sender waits for "100 Continue" before it sends the body
         self._body_limit = body_limit
-        self._resuming = False  # the framing that `_resume` writes is being parsed
+        self._resuming = False  # true while the head that `_resume` writes is parsed
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._start()
 
@@ -62,13 +62,13 @@ class Reader:
         self._target = b""
         self._host: str | None = None
         self._chunked = self._expects = self._in_body = False
-        self._is_cut = False  # httptools ends it before its body
+        self._is_cut = False  # httptools ends the message before its body
         self._length = 0  # of the body, as announced
-        self._largest = 0  # body that the path takes
+        self._largest = 0  # the largest body that the path accepts
         self._fields = 0  # headers so far
         self._head_bytes = 0  # of the target and the headers so far
         self._trailer_bytes = 0
-        self._unread = 0  # bytes since something was last made of them
+        self._unread = 0  # bytes since the last result of the parser
         self._bytes = 0  # of the message
 
     def feed(self, data: memoryview | bytes) -> None:
@@ -78,7 +78,7 @@ class Reader:
             rest = self._feed(self._parser, rest)
 
     def _feed(self, parser: httptools.HttpRequestParser, data: memoryview | bytes) -> memoryview | bytes | None:
-        """Parse; the rest that has to be fed again, or None."""
+        """Parse. Returns the rest that must be fed again, or None."""
         self._unread += len(data)
         self._bytes += len(data)
         try:
@@ -91,13 +91,13 @@ class Reader:
         except httptools.HttpParserError as error:
             # Bytes after the last request of a connection are ignored.
             if not self.over:
-                self._refuse(400, str(error))  # a constant text of llhttp: it holds nothing that the sender wrote
+                self._refuse(400, str(error))  # a constant text of llhttp, without anything from the sender
             return None
         self._check_progress()
         return None
 
     def _resume(self) -> None:
-        """Go on with the body of a request with an Upgrade header: httptools ends the message before the body.
+        """Continue with the body of a request that has an Upgrade header. httptools ends the message before the body.
 
         Java's HttpClient asks for HTTP/2 with every request. A new parser gets a head with the same framing.
         """
@@ -122,7 +122,7 @@ class Reader:
 
     def close(self) -> None:
         """Free all messages."""
-        self._parser = None  # it refers to this object, too
+        self._parser = None  # the parser refers to this object: without this they would be a cycle
         self.over = True
         self._message.body.close()
         while self.ready:
@@ -158,7 +158,7 @@ class Reader:
         self._refuse(status, reason)
         raise _Refused
 
-    # What httptools calls.
+    # Called by httptools.
 
     def on_message_begin(self) -> None:
         if self.over:
@@ -193,7 +193,7 @@ class Reader:
             self._message.headers.append((name.decode("ascii"), text))
 
     def _frame(self, name: bytes, text: str) -> None:
-        """Take what a header says about where the request ends, or how it is read."""
+        """Handle a header that says where the request ends or how it is read."""
         if name == b"host":
             if self._host is not None or not is_authority(text):
                 self._stop(400, "Host")
@@ -231,7 +231,7 @@ class Reader:
         if target.problem == 400:
             self._stop(400, "target")
         if target.problem:
-            message.path = ""  # it is no source's, whatever it looks like
+            message.path = ""  # so that no source is found for it
             self._stop(target.problem, "form of the path")
         self._largest = self._body_limit(message.path) if self._chunked or self._length else 0
         if self._length > self._largest:

@@ -12,12 +12,12 @@ from typing import Any
 
 import structlog
 
-KIND_LINES = 20  #: of one source, status and reason at once: enough to see the sender
-KIND_SECONDS = 1.0  #: after which one more of that kind is logged
-ALL_LINES = 200  #: of all kinds at once
-ALL_SECONDS = 0.1  #: after which one more of any kind is logged: 2 kB/s, 170 MB a day at the most
-KINDS = 1024  #: that are remembered; reasons may hold parts of what was sent
-TOLD_SECONDS = 10.0  #: between two lines about refusals that were left out
+KIND_LINES = 20  #: lines of one source, status and reason at once: enough to recognize the sender
+KIND_SECONDS = 1.0  #: after which one more line of that kind is logged
+ALL_LINES = 200  #: lines of all kinds at once
+ALL_SECONDS = 0.1  #: after which one more line of any kind is logged: 2 kB/s, 170 MB a day at most
+KINDS = 1024  #: kinds that are remembered; reasons may hold parts of what was sent
+TOLD_SECONDS = 10.0  #: between two lines about omitted refusals
 
 _Kind = tuple[str | None, int | None, str]
 """Source, status and reason."""
@@ -49,11 +49,11 @@ class Refusals:
         self._lock = threading.Lock()
         self._all = _Bucket()
         self._told_at = clock()
-        self._forgotten = 0  # left out, of kinds that were dropped from memory
+        self._forgotten = 0  # omitted lines of kinds that were dropped from memory
         self._kinds: OrderedDict[_Kind, _Bucket] = OrderedDict()
 
     def tell(self, source: str | None, status: int | None, reason: str, ip: str, method: str | None) -> None:
-        """A request was refused; `status` is None when no answer could be sent."""
+        """Count a refused request and perhaps log it. `status` is None when no answer could be sent."""
         kind = source, status, reason
         now = self._clock()
         with self._lock:
@@ -72,7 +72,7 @@ class Refusals:
             log.warning("request refused", source=source, status=status, reason=reason, ip=ip, method=method, **more)
 
     def tell_rest(self) -> None:
-        """Log how many were left out, at most every TOLD_SECONDS; called now and then."""
+        """Log how many refusals were omitted, at most every TOLD_SECONDS. Called now and then."""
         now = self._clock()
         rest: list[tuple[_Kind, int]] = []
         with self._lock:

@@ -25,8 +25,8 @@ log = structlog.get_logger()
 
 
 def _log_fault(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Log a fault and go on: later senders must be served."""
-    log.error("the loop of a listener failed; it goes on", exc_info=context.get("exception"))
+    """Log a fault and continue: later senders must be served."""
+    log.error("the loop of a listener failed once; it continues", exc_info=context.get("exception"))
 
 
 class Server:
@@ -53,10 +53,10 @@ class Server:
     ) -> None:
         """Bind and listen, without answering yet. Raises StartError when the address is not available.
 
-        `body_limit` says the largest body of a path, in bytes. `request_seconds` is the time from a request's first
-        byte to its last, `answer_seconds` how long a pending reply may take. Requests with a body of up to
+        `body_limit` gives the largest body of a path, in bytes. `request_seconds` is the time from a request's first
+        byte to its last; `answer_seconds` is how long a pending reply may take. Requests with a body of up to
         `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers. `shared` is a
-        socket that listens already, from which other processes accept too.
+        listening socket from which other processes accept too.
         """
         self._sock = listen(host, port) if shared is None else shared
         self.port = int(self._sock.getsockname()[1])
@@ -86,7 +86,7 @@ class Server:
             request_seconds,
             refusals,
             tls,
-            # One in each turn, so that the processes share connections that come at once.
+            # One connection in each turn, so that processes share connections that come at once.
             at_once=ACCEPTED_AT_ONCE if shared is None else 1,
         )
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
@@ -97,7 +97,7 @@ class Server:
         return self._dispatch.is_busy()
 
     def connections(self) -> tuple[int, int]:
-        """How many are open, and how many may be; any thread may ask."""
+        """The number of open connections, and their limit. Any thread may ask."""
         return len(self._listener.connections), self._listener.limit
 
     @property
@@ -106,7 +106,7 @@ class Server:
         return self._thread.is_alive() and not self._stopped
 
     def ping(self, answer: Callable[[], None]) -> None:
-        """Have the loop call a function in its next turn; any thread may ask."""
+        """Have the loop call a function in its next turn. Any thread may ask."""
         self._dispatch.call(answer)
 
     def start(self) -> None:
@@ -116,7 +116,8 @@ class Server:
         self._thread.start()
 
     def drain(self, timeout: float) -> None:
-        """Accept nothing new, let requests that have begun be answered within `timeout` seconds, close connections."""
+        """Accept nothing new, let requests that have begun be answered within `timeout` seconds, then close
+        connections."""
         if self._stopped:
             return
         self._stopped = True
@@ -128,11 +129,11 @@ class Server:
                 future.cancel()
 
     def stop(self, timeout: float) -> None:
-        """`drain`, and end the threads."""
+        """`drain`, then end the threads."""
         self.drain(timeout)
         if self._loop.is_closed():
             return
-        self._dispatch.stop_waking()  # commits and workers may still end later
+        self._dispatch.stop_waking()  # commits and workers may still end after this
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_MORE_SECONDS)

@@ -1,6 +1,6 @@
-"""A request's target: its path and query (RFC 9112, section 3.2), the path in one form only.
+"""A request's target: its path and query (RFC 9112, section 3.2), with one spelling for each path.
 
-A proxy that lets only some paths through often compares them byte by byte. So only one spelling of a path reaches the
+A proxy that allows only some paths often compares them byte by byte. So only one spelling of a path reaches the
 handler: no empty or dot segments, and percent-encoding only where it is needed (RFC 3986, section 6.2.2). Any other
 spelling is answered 404.
 """
@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from router.domain.made_often import made_often
 
-_UNENCODED = "-._~!$&'()*+,;=:@/"  #: that may stand in a path as they are, beside letters and digits
+_UNENCODED = "-._~!$&'()*+,;=:@/"  #: these may stand unencoded in a path, beside letters and digits
 _PLAIN = re.compile(rf"/[A-Za-z0-9{re.escape(_UNENCODED)}]*+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -37,7 +37,7 @@ def is_authority(host: str) -> bool:
 
 
 def read_target(method: str, raw: str) -> Target:
-    """Read a target as it stands in the request line."""
+    """Read a target as it is in the request line."""
     if not raw.startswith("/"):
         if raw == "*" and method == "OPTIONS":
             return Target("*", "")

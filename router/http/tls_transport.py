@@ -1,8 +1,8 @@
-"""TLS for one connection, between asyncio's transport and ours: decrypts what arrives, encrypts what leaves.
+"""TLS for one connection, between asyncio's transport and ours: decrypts incoming bytes, encrypts outgoing ones.
 
-It is built on the standard library's SSLObject. asyncio's own TLS keeps a buffer of 256 KiB for each connection and
-can't close one direction alone. Here a TLS connection reads into its server's one buffer; it is paused, half-closed and
-cut like any other.
+It uses the standard library's SSLObject. asyncio's own TLS keeps a buffer of 256 KiB for each connection and can't
+close one direction alone. Here a TLS connection reads into its server's shared buffer, and it is paused, half-closed
+and cut like any other.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ _PLAIN_HTTP = problem(400, "this port speaks TLS; write https:// instead of http
 
 
 class Inner(Protocol):
-    """What gets the decrypted bytes: a connection, which writes to this transport."""
+    """Receives the decrypted bytes: a connection, which writes to this transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.BaseProtocol."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many decrypted bytes are in the shared buffer."""
+        """This many decrypted bytes are in the shared buffer."""
 
     def eof_received(self) -> bool:
         """The sender has closed its direction. Returns whether to keep the connection open for replies."""
@@ -53,8 +53,8 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         failed: Callable[[str, int | None], None],
     ) -> None:
-        """`buffer` holds what arrives, encrypted and then decrypted; `failed` hears why a handshake failed, and the
-        status of the answer if there was one."""
+        """`buffer` holds incoming bytes, encrypted and then decrypted. `failed` gets the reason of a failed handshake,
+        and the status of the answer if there was one."""
         super().__init__()
         self._inner = inner
         self._buffer = buffer
@@ -62,15 +62,15 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._failed = failed
         self._encrypted_in, self._encrypted_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._encrypted_in, self._encrypted_out, server_side=True)
-        self._under: asyncio.Transport | None = None  # asyncio's, for encrypted bytes
+        self._under: asyncio.Transport | None = None  # asyncio's transport, for encrypted bytes
         self._deadline: asyncio.TimerHandle | None = None  # of the handshake; None: it is done, or not begun
         self._is_open = False  # the handshake is done
         self._is_paused = False
         self._input_ends = False  # asyncio's transport has ended
-        self._input_ended = False  # the connection was told of the sender's end
-        self._discards = False  # what still comes is not read any more
+        self._input_ended = False  # the connection knows that the sender has ended
+        self._discards = False  # further incoming bytes are discarded
 
-    # What asyncio's transport calls.
+    # Called by asyncio's transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._under = cast("asyncio.Transport", transport)
@@ -106,7 +106,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
     # The handshake.
 
     def _shake_hands(self) -> bool:
-        """Go on with the handshake; whether it is done."""
+        """Continue the handshake. Returns whether it is done."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -126,7 +126,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             self._under.write(serialize(_PLAIN_HTTP, "1.1", keep_alive=False, head_only=False, now=time.time()))
             self._failed("TLS: plain HTTP was sent", _PLAIN_HTTP.status)
         else:
-            self._flush()  # the alert that tells the other side why
+            self._flush()  # sends the alert with the reason to the other side
             self._failed(f"TLS: {handshake_fault(error)}", None)
         self.close()
 
@@ -142,7 +142,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
     # Reading.
 
     def _read(self) -> None:
-        """Decrypt what has come, until the connection wants no more of it."""
+        """Decrypt incoming bytes until the connection wants no more."""
         if self._under is None or not (self._is_open or self._shake_hands()):
             return
         while not (self._is_paused or self._discards or self._input_ended):
@@ -151,11 +151,11 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             except ssl.SSLWantReadError:
                 if not self._input_ends:
                     break
-                count = 0  # closed without TLS's end message: HTTP knows by itself whether a request is whole
+                count = 0  # closed without TLS's end message; HTTP itself knows whether a request is whole
             except ssl.SSLZeroReturnError:
                 count = 0
             except ssl.SSLError:
-                self.abort()  # bytes that no honest peer sends, or lost ones
+                self.abort()  # bytes from a faulty or hostile peer, or lost bytes
                 return
             if not count:
                 self._input_ended = True
@@ -163,10 +163,10 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
                     self.close()
                 return
             self._inner.buffer_updated(count)
-        self._flush()  # answers of the protocol itself, such as to a change of keys
+        self._flush()  # replies of TLS itself, such as for a change of keys
 
     def pause_reading(self) -> None:
-        """See asyncio.ReadTransport. What is decrypted already waits as well."""
+        """See asyncio.ReadTransport. Bytes that are decrypted already wait too."""
         self._is_paused = True
         if self._under is not None:
             self._under.pause_reading()
@@ -198,11 +198,11 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             self._under.write(encrypted)
 
     def can_write_eof(self) -> bool:
-        """TLS closes each direction by itself."""
+        """TLS can close each direction separately."""
         return True
 
     def write_eof(self) -> None:
-        """See asyncio.WriteTransport. Nothing that comes from here on is read."""
+        """See asyncio.WriteTransport. Bytes that arrive from here on are not read."""
         self._discards = True
         self._say_end()
         if self._under is not None:
@@ -229,7 +229,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
 
 def handshake_fault(error: ssl.SSLError) -> str:
-    """Why a handshake failed, in OpenSSL's constant words, which hold nothing that the sender wrote."""
+    """Why a handshake failed, in OpenSSL's constant words, without anything from the sender."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate was refused: {error.verify_message}"
     return (error.reason or "the handshake failed").lower().replace("_", " ")

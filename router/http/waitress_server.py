@@ -1,9 +1,9 @@
-"""waitress, by what it documents: a WSGI application served in threads.
+"""The server waitress, used through its documented interface: a WSGI application served in threads.
 
-Its loop watches a map of sockets that its caller may give, as asyncore's always did. Ours is asked for once in each
-turn, and that is where connections are cut that its own settings would let stay: those that take too long to ask, and
-some of those that ask nothing, when all are taken. What remains different from our own server stands in
-`docs/security.md`.
+The caller may give its loop the map of sockets to watch, as with asyncore. The loop reads this map once in each turn.
+There this module cuts connections that waitress's own settings would keep: those that take too long to send a request,
+and some idle ones when all connections are taken. `docs/security.md` lists the remaining differences from our own
+server.
 """
 
 import itertools
@@ -22,10 +22,10 @@ from router.http.binding import listen
 from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, REQUEST_SECONDS, SWEEP_SECONDS
 from router.http.wsgi import Application, Environ, StartResponse
 
-_TURN_SECONDS = 1  #: the longest that waitress's loop sleeps; it takes whole seconds, and 0 would be a busy loop
-_BEHIND_SECONDS = 0.02  #: between two looks at what is under way, during a stop
-_IDLE_SECONDS = 120  #: that a connection may say nothing
-_OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave untaken before its next reply waits
+_TURN_SECONDS = 1  #: the longest sleep of waitress's loop; it takes whole seconds, and 0 would be a busy loop
+_BEHIND_SECONDS = 0.02  #: during a stop, between two checks of what is under way
+_IDLE_SECONDS = 120  #: how long a connection may be silent
+_OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave unread before its next reply waits
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ Peer = tuple[str, int]
 
 
 class _Sockets(dict[int, Any]):
-    """What waitress's loop watches, by descriptor. The loop asks for all of it once in each turn."""
+    """What waitress's loop watches, by descriptor. The loop reads all of it once in each turn."""
 
     def __init__(self, each_turn: Callable[[], None]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class WaitressServer:
         name: str = "",
     ) -> None:
         """Bind and listen, without answering yet. Raises StartError when the address is not available."""
-        # A warning for each request that waits for a worker is noise: the replies' latency says it.
+        # A warning for each request that waits for a worker is noise: the latency metric shows it.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._app = app
         self._limit = connections
@@ -73,7 +73,7 @@ class WaitressServer:
         self._lock = threading.Lock()
         self._under_way: set[Peer] = set()
         self._asked_at: dict[Peer, float] = {}  # monotonic: when a connection's last request was answered
-        self._seen: dict[int, tuple[Any, Peer, float]] = {}  # by descriptor: since when the loop has watched it
+        self._seen: dict[int, tuple[Any, Peer, float]] = {}  # by descriptor: the time since when the loop watches it
         self._last_request = 0.0
         self._swept_at = 0.0
         self._crowded = self._stopped = False
@@ -84,7 +84,8 @@ class WaitressServer:
             threads=threads,
             ident=None,
             backlog=BACKLOG,
-            connection_limit=connections + 2 + max(1, connections // 8),  # it counts its own two; some are being cut
+            # waitress counts its own two, and some connections are being cut
+            connection_limit=connections + 2 + max(1, connections // 8),
             channel_timeout=_IDLE_SECONDS,
             cleanup_interval=2,
             max_request_header_size=HEADER_BYTES,
@@ -93,12 +94,12 @@ class WaitressServer:
             outbuf_high_watermark=_OUTPUT_BYTES,
             asyncore_loop_timeout=_TURN_SECONDS,
             asyncore_use_poll=True,  # select ends at descriptor 1023
-            clear_untrusted_proxy_headers=False,  # they stay headers like others: nothing trusts them
+            clear_untrusted_proxy_headers=False,  # they stay ordinary headers; nothing trusts them
             expose_tracebacks=False,
             log_socket_errors=False,
         )
         correct_writable(self._server)
-        self._own = set(self._sockets)  # its listener and its trigger
+        self._own = set(self._sockets)  # its listener and its wake-up pipe
         self._thread = threading.Thread(target=self._server.run, name=f"http-{self.port}", daemon=True)
 
     def is_busy(self) -> bool:
@@ -106,7 +107,7 @@ class WaitressServer:
         return bool(self._under_way) or time.monotonic() - self._last_request < BUSY_SECONDS
 
     def connections(self) -> tuple[int, int]:
-        """How many are open, and how many may be; any thread may ask."""
+        """The number of open connections, and their limit. Any thread may ask."""
         return max(0, len(self._sockets) - len(self._own)), self._limit
 
     @property
@@ -115,7 +116,7 @@ class WaitressServer:
         return self._thread.is_alive() and not self._stopped
 
     def ping(self, answer: Callable[[], None]) -> None:
-        """Have the loop call a function in its next turn, a second later at the most; any thread."""
+        """Have the loop call a function in its next turn, within a second. Any thread may ask."""
         self._pings.append(answer)
 
     def start(self) -> None:
@@ -134,23 +135,25 @@ class WaitressServer:
         while self._thread.is_alive() and self.is_busy() and time.monotonic() < deadline:
             time.sleep(_BEHIND_SECONDS)
         watched = list(self._sockets.values())
-        self._sockets.clear()  # which ends the loop
+        self._sockets.clear()  # an empty map ends the loop
         if self._thread.is_alive():
             self._wake_loop()
             self._thread.join(1 + _TURN_SECONDS)
-        if not self._under_way:  # else a worker may yet write to what wakes the loop, and must not hit another file
+        # otherwise a worker may still write to the wake-up pipe, whose descriptor could then be another file
+        if not self._under_way:
             self._end_workers()
             for one in watched:
                 one.close()
 
     def _wake_loop(self) -> None:
-        """Save the rest of its turn. Where waitress has no such method, the loop wakes by itself."""
+        """End the loop's sleep early. Without this method in waitress the loop ends its sleep by itself."""
         wake = getattr(self._server, "pull_trigger", None)
         if wake is not None:
             wake()
 
     def _end_workers(self) -> None:
-        """Its threads are daemons: where waitress has no such method, they end with the process."""
+        """Stop waitress's threads. They are daemon threads: without this method in waitress they end with the
+        process."""
         shutdown = getattr(getattr(self._server, "task_dispatcher", None), "shutdown", None)
         if shutdown is not None:
             shutdown(timeout=1)
@@ -180,7 +183,7 @@ class WaitressServer:
             self._sweep(now, crowded=crowded)
 
     def _sweep(self, now: float, *, crowded: bool) -> None:
-        """Close connections that are quiet for too long, and the quietest ones when all are taken."""
+        """Close connections that are silent too long, and the most silent ones when all are taken."""
         self._seen = {
             number: self._seen[number] if self._seen.get(number, (None,))[0] is one else (one, one.addr, now)
             for number, one in dict.items(self._sockets)
@@ -208,15 +211,15 @@ class WaitressServer:
         if not self._crowded:
             self._crowded = True
             where = {"listener": self._name} if self._name else {}
-            log.warning("all connections are taken; those that ask nothing are cut", connections=self._limit, **where)
+            log.warning("all connections are in use; idle ones are cut", connections=self._limit, **where)
 
 
 def correct_writable(server: Any) -> bool:
-    """Keep waitress's loop from spinning while a worker writes; whether it needed that.
+    """Keep waitress's loop from spinning while a worker writes. Returns whether this waitress needs it.
 
-    The worker holds the output's lock and waits for the interpreter; the loop is told that the connection can be
-    written, tries the lock, fails, and is told so again, some 30,000 times a second. The worker flushes by itself and
-    wakes the loop when it is done, so until then there is nothing to write.
+    The worker holds the output's lock and waits for the interpreter. The loop hears that the connection is writable,
+    tries the lock, fails, and hears it again, some 30,000 times a second. The worker flushes by itself and wakes the
+    loop at its end, so the loop has nothing to write until then.
     """
     base: Any = getattr(server, "channel_class", None)
     if base is None or not _spins(base):
@@ -225,7 +228,7 @@ def correct_writable(server: Any) -> bool:
     class Corrected(base):  # type: ignore[misc]
         def writable(self) -> bool:
             is_closing = self.will_close or self.close_when_flushed
-            # Above that much a worker waits for the loop to write.
+            # With more output than this a worker waits for the loop to write.
             if self.requests and not is_closing and self.total_outbufs_len <= _OUTPUT_BYTES:
                 return False
             return bool(super().writable())
@@ -235,9 +238,10 @@ def correct_writable(server: Any) -> bool:
 
 
 def _spins(channel_class: Any) -> bool:
-    """Whether this waitress calls a connection writable that has output and a running request.
+    """Whether this waitress calls a connection writable when it has output and a running request.
 
-    False as well if the class is built in another way."""
+    False as well if the class is built in another way.
+    """
     try:
         probe = channel_class.__new__(channel_class)
         probe.will_close = probe.close_when_flushed = False

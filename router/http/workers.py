@@ -21,7 +21,7 @@ class Workers:
             thread.start()
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Queue work for a worker."""
+        """Queue work for a worker thread."""
         self._queue.put(work)
 
     def stop(self, timeout: float) -> None:

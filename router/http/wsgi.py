@@ -1,7 +1,7 @@
-"""The handler as a plain WSGI application (PEP 3333), which any WSGI server can run.
+"""The handler as a plain WSGI application (PEP 3333) for any WSGI server.
 
-Such a server frames requests by its own rules, holds a thread for each that waits for its commit, joins repeated
-headers, and loses their case. What it passes on is held to the same form of path, body limit and Host as by our own.
+Such a server frames requests by its own rules, holds a thread for each request that waits for its commit, joins
+repeated headers, and loses the case of header names. Path, body limit and Host are checked here as in our own server.
 """
 
 from collections.abc import Callable, Iterable
@@ -79,7 +79,7 @@ def wsgi_app(
 
 
 def _raw_target(environ: Environ) -> str:
-    """The target as it stood in the request line if the server passes it on; else rebuilt from the path."""
+    """The target as in the request line if the server passes it on; otherwise rebuilt from the path."""
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if raw:
         return str(raw)

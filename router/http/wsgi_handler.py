@@ -66,6 +66,7 @@ def _environ(request: Request) -> Environ:
 def _reply(request: Request, status: str, headers: list[tuple[str, str]], content: bytes) -> Reply:
     given = {name.lower(): value for name, value in headers}
     if request.method == "HEAD":
-        content = bytes(int(given.get("content-length", "0")))  # the server sends its length alone
+        # only the length is needed: the server sends no body for HEAD
+        content = bytes(int(given.get("content-length", "0")))
     kept = tuple((name, value) for name, value in headers if name.lower() not in ("content-length", "content-type"))
     return Reply(int(status.split(" ", 1)[0]), content, given.get("content-type"), kept)

@@ -1,4 +1,4 @@
-"""What a sender is told once the store has committed its event, and what the log and the metrics say then."""
+"""What a sender hears once the store has committed its event, and what is logged and counted then."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,32 +24,33 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Acknowledgement:
-    """One event that was handed to the store. It holds the payload only while `why_unmatched` needs it."""
+    """One event that was handed to the store. It keeps the payload only while `why_unmatched` needs it."""
 
     source: Source
     event: Event
     plan: Plan
     committed: "Future[Appended]"
-    rendered: "Future[Reply] | None"  #: the `respond` of a rule that matched
-    why_unmatched: Callable[[], Mapping[str, object]] | None  #: fields for the log, when no rule matched
+    rendered: "Future[Reply] | None"  #: the reply by the `respond` of a rule that matched
+    why_unmatched: Callable[[], Mapping[str, object]] | None  #: log fields for an event that no rule matched
     metrics: Metrics
     now_ms: Callable[[], int]
 
     def reply(self, timeout: float) -> Reply:
-        """The answer; waits at most `timeout` seconds, and is 503 when the commit takes longer."""
+        """The answer. Waits at most `timeout` seconds; when the commit takes longer, the answer is 503."""
         until = time.monotonic() + timeout
         try:
             stored = self.committed.result(timeout)
         except (StoreUnavailable, TimeoutError) as error:
-            # An event that still queues is taken back, since the sender will repeat it. One whose commit has begun may
-            # be stored nevertheless; dedupe then recognizes the repeat.
+            # An event that is still queued is taken back, since the sender will repeat it. An event whose commit has
+            # begun may be stored all the same; dedupe then recognizes the repeat.
             self.committed.cancel()
             return self._unavailable("event not acknowledged", str(error) or "the commit took too long")
         except StoreError as error:
             return self._unavailable("event could not be stored", str(error))
         waited = max(0, self.now_ms() - self.event.received_at) / 1000
         usual = self._duplicate(stored, waited) if stored.duplicate else self._received(waited)
-        is_heard = stored.duplicate and isinstance(self.plan.respond, RespondFrom)  # by the sender of the first copy
+        # the sender of the first copy got that answer
+        is_heard = stored.duplicate and isinstance(self.plan.respond, RespondFrom)
         reply = usual if is_heard else self._responded(max(0.0, until - time.monotonic())) or usual
         self.metrics.answered(self.source.name, reply.status)
         return reply
@@ -57,7 +58,7 @@ class Acknowledgement:
     def _received(self, waited: float) -> Reply:
         source, event = self.source, self.event
         matched, deliveries = list(self.plan.matched), len(self.plan.deliveries)
-        # One line for each event, so that lines can be counted; it also says why no rule matched.
+        # One line for each event, so that lines can be counted. It also says why no rule matched.
         why = self.why_unmatched() if self.why_unmatched is not None else {}
         trace = trace_id_of(event.named)
         log.info(
@@ -70,7 +71,7 @@ class Acknowledgement:
             **trace,
         )
         self.metrics.received(source.name, matched, waited)
-        if source.verifier.verifies:  # an unverified sender does not learn the names of rules
+        if source.verifier.verifies:  # only a verified sender may learn the names of rules
             return json_reply(202, {"id": event.id, "matched": matched, "deliveries": deliveries})
         return json_reply(202, {"id": event.id})
 
@@ -81,13 +82,13 @@ class Acknowledgement:
         return json_reply(200, {"id": stored.event_id, "duplicate": True})
 
     def _responded(self, timeout: float) -> Reply | None:
-        """What the first matching rule with a `respond` answers, else the source's own `respond`."""
+        """The answer by `respond`: of the first matching rule that has one, otherwise the source's."""
         if self.rendered is None:
             return self.source.respond
         try:
             return self.rendered.result(timeout)
         except (RenderError, TimeoutError) as error:
-            # The event is stored, so the sender is answered as if the rule had no `respond`.
+            # The event is stored, so the sender gets the answer of a rule without `respond`.
             reason = str(error) or "it was not rendered in time"
             log.warning("respond of a rule failed; answered as usual", event_id=self.event.id, error=reason)
             return self.source.respond
@@ -95,5 +96,5 @@ class Acknowledgement:
     def _unavailable(self, message: str, reason: str) -> Reply:
         log.error(message, event_id=self.event.id, source=self.source.name, reason=reason)
         self.metrics.answered(self.source.name, 503)
-        detail = "the event could not be stored just now and was not accepted; send it again"
+        detail = "the event was not accepted, since it could not be stored; send it again later"
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))

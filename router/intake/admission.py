@@ -1,4 +1,4 @@
-"""What a source refuses before anything is verified: by method, address, size and encoding."""
+"""What a source refuses before it verifies anything: by method, address, size and encoding."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from router.rules.source import Source
 
 
 def check_admission(inbound: Inbound, source: Source, codings: Sequence[str]) -> Rejection | None:
-    """Why the source does not take a request in these codings; None when it goes on to the verification."""
+    """Why the source refuses a request with these codings; None when it may be verified."""
     if not _takes_method(inbound.method, source):
         return wrong_method(source)
     if source.allow_ips and not is_within(parse_address(inbound.ip), source.allow_ips):

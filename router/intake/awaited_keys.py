@@ -1,4 +1,4 @@
-"""Requests that wait until their provider's public keys are fetched. They hold no thread meanwhile."""
+"""Requests that wait for their provider's public keys. They hold no thread meanwhile."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,7 +12,7 @@ Judge = Callable[[], Reply | Pending]
 
 
 def after_keys(awaited: KeysAwaited, judge: Judge, late: Callable[[], Reply]) -> Pending:
-    """The answer that `judge` gives once the keys are there; `late` answers when that takes too long."""
+    """The answer of `judge` once the keys are fetched, or of `late` when that takes too long."""
     answered: Future[Reply | Pending] = Future()
     awaited.fetched.add_done_callback(partial(_judge, judge, answered))
     return Pending(answered, partial(_reply, answered, late))

@@ -1,7 +1,7 @@
 """The sender's address of a request that may come through proxies.
 
-Each proxy appends the address of its client to X-Forwarded-For. So the list is read from the right, past trusted
-proxies, to the first address that is not trusted. Everything left of that address could be forged.
+Each proxy appends its client's address to X-Forwarded-For. So the list is read from the right, past trusted proxies, to
+the first address that is not trusted. Everything to the left of that address could be forged.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MAX_FORWARDED = 32  #: addresses of the header that are read; real chains have t
 
 
 def client_address(peer: str, headers: tuple[tuple[str, str], ...], trusted: Sequence[Network]) -> str:
-    """The peer's address, or the one that trusted proxies report; empty when they report something else."""
+    """The peer's address, or the address that trusted proxies report; empty when their report is invalid."""
     if not trusted and ":" not in peer:
         return peer
     address = parse_address(peer)

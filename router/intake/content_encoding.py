@@ -1,4 +1,4 @@
-"""Decodes bodies that are sent with `Content-Encoding: gzip`, up to the size that their source takes."""
+"""Decodes bodies with `Content-Encoding: gzip`, up to the size that their source accepts."""
 
 import zlib
 from dataclasses import replace
@@ -9,7 +9,7 @@ from router.rules.source import Source
 
 GZIP = ("gzip", "x-gzip")  #: x-gzip: the same under its old name (RFC 9110, section 8.4.1.3)
 _MOST_MEMBERS = 1000  #: a gzip text may have several members; an empty one has 20 bytes
-_GZIP_WINDOW = 31  #: zlib's word for a gzip header and any window
+_GZIP_WINDOW = 31  #: zlib's code for a gzip header and any window
 
 
 def codings(inbound: Inbound) -> list[str]:
@@ -22,10 +22,10 @@ def codings(inbound: Inbound) -> list[str]:
 
 
 def decoded(inbound: Inbound, source: Source) -> Inbound | Rejection:
-    """The request with its body decoded, and without the headers that spoke of the encoded one."""
+    """The request with its body decoded, and without headers about the encoded body."""
     body = unzipped(inbound.body, source.max_body)
     if body is None:
-        return unreadable_body("the body is not the gzip that its Content-Encoding says")
+        return unreadable_body("the body is not valid gzip, though its Content-Encoding says gzip")
     if len(body) > source.max_body:
         return large_body(source)
     kept = tuple(item for item in inbound.headers if item[0].lower() not in ("content-encoding", "content-length"))
@@ -33,7 +33,7 @@ def decoded(inbound: Inbound, source: Source) -> Inbound | Rejection:
 
 
 def unzipped(data: bytes, limit: int) -> bytes | None:
-    """The text, cut soon after the limit; None if the data is no gzip."""
+    """The decoded data, cut soon after the limit; None if the data is not gzip."""
     pieces: list[bytes] = []
     size = 0
     for _ in range(_MOST_MEMBERS):

@@ -8,12 +8,12 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.source import Source
 
-_LONGEST_KEY = 256  #: characters of a key that is stored as it is; a longer one is stored as its hash
-_HASHED = "sha256:"  #: before a hash; keys themselves are JSON, which does not begin so
+_LONGEST_KEY = 256  #: characters; a longer key is stored as its hash
+_HASHED = "sha256:"  #: before a hash; the keys themselves are JSON, which never begins like this
 
 
 def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
-    """The value of the source's `dedupe` field; None when that is empty, missing, or neither text nor a number."""
+    """The value of the source's `dedupe` field. None when it is empty, missing, or neither text nor a number."""
     if source.dedupe is None:
         return None
     try:
@@ -27,7 +27,7 @@ def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
 
 
 def dedupe_key_of(sent: ParsedEvent, stored: ParsedEvent, source: Source) -> str | None:
-    """The key of an event as it was sent; only its hash, when its value is redacted in what is stored."""
+    """The key of an event as it was sent. Only its hash, if the stored event has it redacted."""
     key = dedupe_key(sent, source)
     if key is None or stored is sent or dedupe_key(stored, source) == key:
         return key
@@ -40,6 +40,6 @@ def hashed_key(key: str) -> str:
 
 
 def stored_key(value: str | float) -> str:
-    """A value as the store has it: JSON, or the hash of that if it is long."""
+    """A value as the store has it: JSON, or its hash if it is long."""
     key = orjson.dumps(value).decode()
     return key if len(key) <= _LONGEST_KEY else hashed_key(key)

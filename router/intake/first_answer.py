@@ -1,4 +1,4 @@
-"""`respond: {from: ACTION}`: the sender hears what the first attempt of an action answered."""
+"""`respond: {from: ACTION}`: the sender gets the answer of an action's first attempt."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _TYPE = re.compile(
     r"(?:[ \t]*;[ \t]*[A-Za-z0-9_-]{1,32}=(?:\"[ !#-\[\]-~]{0,64}\"|[A-Za-z0-9!#$&^_.+-]{1,64})){0,4}"
 )
 _TEXT = "text/plain; charset=utf-8"
-# A browser would run these in the name of this host. As text they are shown.
+# A browser would run these as pages of this host. As text they are only shown.
 _RUN_BY_BROWSERS = re.compile(r"(?i)(text|application)/(html|xhtml\+xml|(x-)?javascript|ecmascript|css)|image/svg\+xml")
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -30,7 +30,7 @@ _HEADERS = (
 
 
 class Answers(Protocol):
-    """Where the answers of first attempts come from."""
+    """Gives the answers of first attempts."""
 
     def expect(
         self, delivery_id: str, rule: str, action: str, target: str, within: float
@@ -44,7 +44,7 @@ class Answers(Protocol):
 
 
 class NoAnswers:
-    """Nothing is attempted here."""
+    """For processes without delivery: no answer comes."""
 
     def expect(
         self,
@@ -54,25 +54,25 @@ class NoAnswers:
         target: str,  # noqa: ARG002
         within: float,  # noqa: ARG002
     ) -> "Future[ActionAnswer | None]":
-        """None, at once."""
+        """Return None at once."""
         future: Future[ActionAnswer | None] = Future()
         future.set_result(None)
         return future
 
     def forget(self, delivery_id: str) -> None:
-        """Nothing was expected."""
+        """Do nothing."""
 
 
 def first_answer(
     respond: RespondFrom, parsed: ParsedEvent, plan: Sequence[PlannedDelivery], answers: Answers
 ) -> "tuple[Future[Reply], str]":
-    """The reply of an event that is about to be stored, and the id of the delivery that it waits for.
+    """The reply for an event that is about to be stored, and the id of the delivery that it waits for.
 
-    The future carries a RenderError when the sender is to hear the usual answer.
+    The future raises a RenderError when the sender should get the usual answer.
     """
     reply: Future[Reply] = Future()
     found = next((one for one in plan if (one.rule, one.action) == (respond.rule, respond.action)), None)
-    if found is None:  # it is disabled
+    if found is None:  # the action is disabled
         _end(reply, respond, parsed, None)
         return reply, ""
     asked = answers.expect(found.id, found.rule, found.action, found.target, respond.within)
@@ -81,7 +81,7 @@ def first_answer(
 
 
 def forget_unstored(committed: "Future[Appended]", delivery_id: str, answers: Answers) -> None:
-    """Once the append ended: a duplicate and an event that is not stored have no attempt."""
+    """When the append has ended: stop expecting an answer for a duplicate or an event that was not stored."""
 
     def ended(done: "Future[Appended]") -> None:
         if done.cancelled() or done.exception() is not None or done.result().duplicate:
@@ -91,7 +91,7 @@ def forget_unstored(committed: "Future[Appended]", delivery_id: str, answers: An
 
 
 def _end(reply: "Future[Reply]", respond: RespondFrom, parsed: ParsedEvent, answer: ActionAnswer | None) -> None:
-    with suppress(Exception):  # nobody waits for it any more
+    with suppress(Exception):  # nobody waits for it
         if answer is not None:
             reply.set_result(reply_of(respond, answer))
         elif respond.otherwise is None:
@@ -110,7 +110,7 @@ def _pass_on(reply: "Future[Reply]", made: "Future[Reply]") -> None:
 
 
 def reply_of(respond: RespondFrom, answer: ActionAnswer) -> Reply:
-    """The reply that passes an answer on. Of the target's headers none passes but a harmless content type."""
+    """The reply with the action's answer. Of the target's headers only a harmless content type passes."""
     status = answer.status if answer.status in _STATUSES else 200
     body = b"" if status in _NO_BODY else answer.body
     own = {name.lower() for name, _ in respond.headers}
@@ -120,7 +120,7 @@ def reply_of(respond: RespondFrom, answer: ActionAnswer) -> Reply:
 
 
 def harmless_type(content_type: str | None) -> str:
-    """The content type, or one that no browser runs in its place."""
+    """The content type if browsers only show it, otherwise plain text."""
     if content_type is None:
         return _TEXT
     if _TYPE.fullmatch(content_type) is None or content_type.lower().startswith("multipart/"):

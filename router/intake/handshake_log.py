@@ -1,16 +1,16 @@
-"""The log of answered handshakes, bounded: anybody may send Slack's unsigned one, as fast as they like."""
+"""Logs answered handshakes at a bounded rate: anybody may send Slack's unsigned one as fast as they like."""
 
 from collections import Counter
 
 import structlog
 
-EVERY_MS = 1_000  #: between two such lines of one source; those between are counted
+EVERY_MS = 1_000  #: between two such lines of one source; handshakes between them are counted
 
 log = structlog.get_logger()
 
 
 class HandshakeLog:
-    """What was said, by source. Any thread may call it; two that come at once may both be heard."""
+    """The time of the next line, by source. Any thread may call it; two calls at once may both log."""
 
     __slots__ = ("_next", "_unsaid")
 

@@ -1,4 +1,4 @@
-"""From a request to a stored event and its answer. Knows nothing of any server."""
+"""From a request to a stored event and its answer. It knows no particular server."""
 
 import contextlib
 import threading
@@ -49,7 +49,7 @@ from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
 from router.store.contract import EventSink
 
-UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
+UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path without a source
 # Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
 # Large bodies are parsed and matched one at a time: a payload takes many times the memory of its body.
 SMALL_BODY = INLINE_BYTES
@@ -59,23 +59,24 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Receives events. Any thread may call it; one that must not block, only with a body of up to SMALL_BODY bytes."""
+    """Receives events. Any thread may call it. A thread that must not block may do so only with bodies of up to
+    SMALL_BODY bytes."""
 
     current: CurrentRuleset
     store: EventSink
     now_ms: Callable[[], int]
-    trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
+    trusted_proxies: tuple[Network, ...] = ()  #: networks of proxies whose X-Forwarded-For is trusted
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
     refusals: Refusals = field(default_factory=Refusals)
     handshakes: HandshakeLog = field(default_factory=HandshakeLog)
     large: Callable[[Inbound], Reply | None] | None = None
-    """Judges requests with bodies above LARGE_BYTES elsewhere; gives None when it can't. It may block."""
-    answers: Answers = field(default_factory=NoAnswers)  #: of first attempts, for `respond: {from: ACTION}`
-    verbose: bool = False  #: log for each event, at debug level, which conditions of its source's rules failed
+    """Handles requests with bodies above LARGE_BYTES in another process. Returns None when it can't. It may block."""
+    answers: Answers = field(default_factory=NoAnswers)  #: the answers of first attempts, for `respond: {from: ACTION}`
+    verbose: bool = False  #: log at debug level, for each event, which conditions of its source's rules failed
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
-    # For servers.
+    # Called by servers.
 
     def body_limit(self, path: str) -> int:
         """The largest body that is read on a path, in bytes."""
@@ -88,7 +89,7 @@ class Receiver:
         self.metrics.answered(source.name if source and source.enabled else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
-        """Verify, parse and match a request, and hand the event to the store; the reply follows its commit.
+        """Verify, parse and match a request, and hand the event to the store. The reply follows its commit.
 
         Never blocks on a small body. A large one waits until the large bodies before it are parsed.
         """
@@ -97,7 +98,7 @@ class Receiver:
         inbound = Inbound("", request.method, request.path, request.query, request.headers, request.body, ip, now)
         if len(inbound.query) > MAX_QUERY:
             return self._reject(inbound, None, LONG_QUERY)
-        ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
+        ruleset = self.current.ruleset  # read once: a reload in between affects the next event
         source = ruleset.source_at(inbound.path)
         if source is None or not source.enabled:
             return self._reject(inbound, None, UNKNOWN_PATH)
@@ -108,7 +109,7 @@ class Receiver:
             return after_keys(
                 verified,
                 partial(self._judge_again, inbound, source, ruleset),
-                partial(self._reject, inbound, source, keys_unavailable("the public keys did not come in time")),
+                partial(self._reject, inbound, source, keys_unavailable("the public keys were not fetched in time")),
             )
         if self.large is not None and isinstance(verified, Verified) and len(verified.inbound.body) > LARGE_BYTES:
             return self._judge_elsewhere(self.large, inbound, source)  # it came compressed
@@ -117,10 +118,10 @@ class Receiver:
     def _judge_elsewhere(self, large: Callable[[Inbound], Reply | None], inbound: Inbound, source: Source) -> Reply:
         return large(inbound) or self._reject(inbound, source, not_judged())
 
-    # The way of an event.
+    # The steps of an event.
 
     def _judge_again(self, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
-        """Judge a request whose keys were fetched, or could not be."""
+        """Handle a request again after its keys were fetched, or could not be."""
         verified = self._verify(inbound, source)
         if isinstance(verified, KeysAwaited):
             return self._reject(inbound, source, keys_unavailable("the public keys could not be fetched"))
@@ -150,7 +151,7 @@ class Receiver:
             answer = source.handshake.before_verification(inbound)
             if answer is not None:
                 return unverified(answer) if isinstance(answer, Unverified) else answer
-        if inbound.method not in source.methods:  # only the handshake takes it
+        if inbound.method not in source.methods:  # only the handshake uses this method
             return wrong_method(source)
         if encodings and source.signs_decoded:
             found = decoded(inbound, source)
@@ -178,7 +179,7 @@ class Receiver:
         except PayloadError as error:
             return self._reject(inbound, source, unreadable_body(str(error)))
         key = dedupe_key_of(arriving.sent, parsed, source)
-        del arriving  # of what is redacted nothing is left
+        del arriving  # nothing may keep the redacted values
         return self._append(parsed, key, self._plan(parsed, ruleset), source, ruleset)
 
     def _plan(self, parsed: ParsedEvent, ruleset: Ruleset) -> Plan:
@@ -194,7 +195,7 @@ class Receiver:
     def _append(self, parsed: ParsedEvent, key: str | None, plan: Plan, source: Source, ruleset: Ruleset) -> Pending:
         event = parsed.event if key is None else replace(parsed.event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
-        # Expected before it is stored: its attempt may end before this thread goes on.
+        # Expect the answer before the event is stored: the attempt may end before this thread continues.
         rendered, expected = self._begin_reply(parsed, plan)
         committed = self.store.append(
             event, plan.deliveries, ruleset.hash, matched=plan.matched, errors=plan.errors, dedupe_window=window
@@ -213,11 +214,11 @@ class Receiver:
         return None if plan.respond is None else plan.respond.begin(parsed), ""
 
     def _why_unmatched(self, event: Event, parsed: ParsedEvent, ruleset: Ruleset) -> Callable[[], dict[str, object]]:
-        # The payload is kept only when the log will look at it: its memory is then free for the next event.
+        # Keep the payload only if the log will need it. Otherwise its memory is free for the next event.
         kept = parsed if self.unmatched.is_due(event) else None
         return partial(self.unmatched.note, ruleset, event, kept)
 
-    # Answers without an event.
+    # Answers to requests that are not events.
 
     def _reject(self, inbound: Inbound, source: Source | None, rejection: Rejection) -> Reply:
         reply, name = rejection.reply, source.name if source else None
@@ -247,12 +248,12 @@ def _log_tried(parsed: ParsedEvent, ruleset: Ruleset) -> None:
 
 
 def _both(first: "Future[Any]", second: "Future[Any]") -> "Future[None]":
-    """Done when both are, whatever their results."""
+    """A future that is done when both are done, whatever their results."""
     both: Future[None] = Future()
 
     def one_is_done(_: "Future[Any]") -> None:
         if first.done() and second.done():
-            with contextlib.suppress(InvalidStateError):  # two threads may see it
+            with contextlib.suppress(InvalidStateError):  # both threads may set it
                 both.set_result(None)
 
     first.add_done_callback(one_is_done)

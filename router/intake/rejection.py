@@ -1,4 +1,4 @@
-"""The answer to a request that becomes no event, and the reason that the log gives."""
+"""The answer to a request that becomes no event, and the reason for the log."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from router.http.problem import problem
 from router.plugins.scheme import Unverified, VerifyFailure
 from router.rules.source import Source
 
-MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
+MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies have the same limit
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Nothing was stored; the sender gets this reply."""
+    """Nothing was stored, and the sender gets this reply."""
 
     reply: Reply
     reason: str  #: for the log alone
-    failure: VerifyFailure | None = None  #: of the verification, for the metrics
+    failure: VerifyFailure | None = None  #: the kind of a failed verification, for the metrics
 
 
 LONG_QUERY = Rejection(
@@ -35,13 +35,13 @@ ENCODED_BODY = Rejection(
 
 
 def wrong_method(source: Source) -> Rejection:
-    """The source does not take the method."""
+    """The source does not accept the method."""
     allowed = ", ".join(source.methods)
     return Rejection(problem(405, f"this source takes {allowed}", ("Allow", allowed)), "method")
 
 
 def large_body(source: Source) -> Rejection:
-    """The body is larger than the source takes."""
+    """The body is larger than the source accepts."""
     return Rejection(
         problem(413, f"the body is larger than the {source.max_body} bytes that this source takes"), "size"
     )
@@ -54,17 +54,17 @@ def unverified(found: Unverified) -> Rejection:
 
 
 def unreadable_body(reason: str) -> Rejection:
-    """The body is not what its content type says."""
+    """The body does not fit its content type."""
     return Rejection(problem(400, f"{reason}; nothing was stored"), reason)
 
 
 def not_judged() -> Rejection:
-    """The process that judges large requests ended, or had too many. The sender should try again."""
-    detail = "the request could not be judged just now; send it again"
+    """The process for large requests ended or was full. The sender should try again."""
+    detail = "the request could not be handled at the moment; send it again later"
     return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), "large requests can't be judged")
 
 
 def keys_unavailable(reason: str) -> Rejection:
-    """The request can't be judged now. The sender should try again."""
-    detail = "the request could not be verified just now; send it again"
+    """The keys can't be fetched at present. The sender should try again."""
+    detail = "the request could not be verified at the moment; send it again later"
     return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), reason)

@@ -1,4 +1,4 @@
-"""Log fields that say which rule came closest to an event without a match. Searched for rarely, since it costs time."""
+"""Log fields that say which rule came closest to an event without a match. The search is slow, so it is done rarely."""
 
 from collections import Counter
 
@@ -6,11 +6,11 @@ from router.domain.events import Event, ParsedEvent
 from router.rules.dry_run.nearest import nearest_rule
 from router.rules.ruleset import Ruleset
 
-EVERY_MS = 10_000  #: between two searches for one source; the events between are counted
+EVERY_MS = 10_000  #: between two searches for one source; events between them are counted
 
 
 class UnmatchedLog:
-    """Remembers by source when it last logged. Any thread may call it; two at the same moment may both log."""
+    """The time of the next search, by source. Any thread may call it; two calls at once may both log."""
 
     __slots__ = ("_next", "_unsaid")
 
@@ -19,11 +19,11 @@ class UnmatchedLog:
         self._unsaid: Counter[str] = Counter()
 
     def is_due(self, event: Event) -> bool:
-        """Whether `note` will search for the closest rule, and so needs the payload."""
+        """Whether `note` will search for the closest rule and so needs the payload."""
         return event.received_at >= self._next.get(event.source, 0)
 
     def note(self, ruleset: Ruleset, event: Event, parsed: ParsedEvent | None) -> dict[str, object]:
-        """Fields for the log line of an event that no rule matched; without its payload the event is only counted."""
+        """Log fields for an event that no rule matched. Without its payload the event is only counted."""
         if parsed is None or not self.is_due(event):
             self._unsaid[event.source] += 1
             return {}

@@ -10,7 +10,7 @@ from typing import Literal
 Type = Literal["counter", "gauge", "histogram", "info"]
 
 _SECONDS_OF_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Few buckets, since each is a series for each target.
+# Few buckets, since each bucket is a series for each target.
 _SECONDS_OF_DELIVERIES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 _SECONDS_OF_ATTEMPTS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SECONDS_OF_COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -22,7 +22,7 @@ class MetricFamily:
     """One metric."""
 
     type: Type
-    name: str  #: as it is scraped, with `_total` or `_info`, without the suffixes of a histogram
+    name: str  #: the name in a scrape, with `_total` or `_info`, without the suffixes of a histogram
     meaning: str
     labels: tuple[str, ...] = ()  #: names of the rules file first: RulesetNames.include reads them by position
     bounds: tuple[float, ...] = ()  #: upper bounds of a histogram's buckets, without the infinite one
@@ -122,7 +122,7 @@ PAUSED = _gauge("target_paused", "1 while the target is paused.", "target")
 DEAD = _gauge("dead_deliveries", "Dead deliveries in the store.", "target")
 RUNNING = _gauge("attempts_running", "Attempts under way.", "target")
 CONCURRENCY = _gauge("concurrency_limit", "Attempts that may be under way at once.", "target")
-RATE = _gauge("rate_limit", "Attempts a second that may start; only of targets with a rate.", "target")
+RATE = _gauge("rate_limit", "Attempts that may start each second; only for targets with a rate.", "target")
 TOKENS = _gauge("rate_limit_tokens", "Attempts that the rate lets start at once now.", "target")
 BREAKER = _gauge("breaker_state", "1 for the state that the breaker is in, 0 for the others.", "target", "state")
 FAILURES = _gauge("breaker_failures", "Failures in a row, as the breaker counts them.", "target")

@@ -40,7 +40,7 @@ Labels = tuple[str, ...]
 
 POLL_OUTCOMES = ("changed", "unchanged", "failed")
 _NO_RULE = (UNMATCHED,)
-_COUNTED_ELSEWHERE = (State.PENDING, State.SKIPPED)  #: not settled yet; counted by `skipped`
+_COUNTED_ELSEWHERE = (State.PENDING, State.SKIPPED)  #: pending is not settled, and `skipped` counts the other
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class MetricCounts:
 class Metrics:
     """Counts. Any thread may call it.
 
-    One lock for all counts: it is held for less than a microsecond, so threads hardly wait for it.
+    One lock guards all counts. It is held for less than a microsecond, so threads hardly wait for it.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Metrics:
         self._add(VERIFICATION_FAILURES, source, reason)
 
     def not_judged(self, rule: str) -> None:
-        """A rule could not be evaluated for an event."""
+        """The condition of a rule could not be evaluated for an event."""
         self._add(EVALUATION_ERRORS, rule)
 
     def attempted(
@@ -164,11 +164,11 @@ class Metrics:
         self._add(RELOADS, "failed")
 
     def agreed(self) -> None:
-        """The rules file agrees with the current rules again."""
+        """The rules file and the current rules are the same again."""
         self.reload_failed = False
 
     def counted(self) -> MetricCounts:
-        """A copy of all counts. Each family is of one moment; of a histogram, each row is."""
+        """A copy of all counts. Each family is consistent; of a histogram, each row is."""
         counts: dict[MetricFamily, dict[Labels, int]] = {}
         for family, rows in self._counts.items():
             with self._lock:
@@ -178,7 +178,7 @@ class Metrics:
         )
 
     def _copied(self, histograms: dict[Labels, HistogramCounts]) -> dict[Labels, HistogramCounts]:
-        # Row by row: copying thousands of targets at once would block the counting threads for milliseconds.
+        # One row at a time: copying thousands of targets at once would block the counting threads for milliseconds.
         with self._lock:
             found = list(histograms.items())
         copied: dict[Labels, HistogramCounts] = {}
@@ -188,7 +188,7 @@ class Metrics:
         return copied
 
     def take(self) -> MetricCounts:
-        """All counts since the last call, to be added to others."""
+        """Return the counts since the last call, to be added to others."""
         with self._lock:
             counts = {family: dict(rows) for family, rows in self._counts.items() if rows}
             histograms = {family: dict(rows) for family, rows in self._histograms.items() if rows}

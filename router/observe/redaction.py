@@ -1,4 +1,5 @@
-"""Removes secrets from a target's answer or a command's output: it may repeat them, and it is kept with the attempt."""
+"""Removes secrets from a target's answer or a command's output, which may repeat them and are stored with the
+attempt."""
 
 import base64
 import html
@@ -11,8 +12,8 @@ from router.domain.action_answer import ActionAnswer
 from router.domain.outcomes import Outcome, Sent
 from router.domain.secrets import Secret
 
-SHORTEST = 4  #: characters of a text that is masked: a shorter one would be part of ordinary words
-_CUT = 256  #: characters; a shorter excerpt was not cut, so it holds no part of a secret
+SHORTEST = 4  #: characters of a text that is masked; a shorter text could be part of ordinary words
+_CUT = 256  #: characters; a shorter excerpt is complete, so it holds no cut secret
 
 
 class Redactor:
@@ -26,7 +27,7 @@ class Redactor:
             for spelling in _spellings(secret.reveal())
             if len(spelling) >= SHORTEST
         }
-        # The longest first, since masking a part would hide the whole.
+        # The longest first: masking a part first would leave the rest of the whole visible.
         self._shown = sorted(found.items(), key=lambda item: -len(item[0]))
 
     def over(self, outcome: Outcome) -> Outcome:
@@ -39,7 +40,7 @@ class Redactor:
         return replace(outcome, excerpt=excerpt, error=error, sent=sent, answer=answer)
 
     def _over_answer(self, answer: ActionAnswer) -> ActionAnswer:
-        text = answer.body.decode(errors="surrogateescape")  # whole, so no part of a secret is at its ends
+        text = answer.body.decode(errors="surrogateescape")  # the whole answer, so no secret is cut at its ends
         return replace(answer, body=self._hide_whole(text).encode(errors="surrogateescape"))
 
     def _over_sent(self, sent: Sent) -> Sent:
@@ -108,7 +109,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """The secret; of a URL also its parts, since an error page may show the path alone."""
+    """The secret. Of a URL also its parts, since an error page may show only the path."""
     yield value
     if value.startswith(("http://", "https://")):
         try:
@@ -117,6 +118,6 @@ def _parts(value: str) -> Iterator[str]:
         except ValueError:
             return
         yield from (part for part in parts if part)
-        if url.password:  # as HTTP basic authentication sends it
+        if url.password:  # the form in which HTTP basic authentication sends it
             yield base64.b64encode(f"{unquote(url.username or '')}:{unquote(url.password)}".encode()).decode()
             yield unquote(url.password)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from router.domain.headers import Headers
 
-LONGEST_STATE = 4096  #: characters of a tracestate that is handed on; the specification asks for 512
+LONGEST_STATE = 4096  #: characters of a tracestate that is passed on; the specification asks for 512
 _MEMBERS = 32  #: most members of a valid tracestate
 _FLAGS = 0b11  #: sampled and random-trace-id; later versions may define others, which are not passed on
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -25,8 +25,8 @@ class TraceContext:
     state: str  #: the tracestate as received, its headers joined; empty: missing or invalid
 
     def parent(self) -> str:
-        """A traceparent for the next request: the same trace, and a new span each time."""
-        # Random, but no secret; zero means "no span".
+        """A traceparent for the next request: the same trace with a new span."""
+        # Random, but not secret. Zero means "no span".
         return f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-{self.flags:02x}"
 
 
@@ -47,7 +47,7 @@ def _read(text: str, headers: Headers) -> TraceContext | None:
     if parts is None:
         return None
     version, trace_id, span, flags, rest = parts.groups()
-    # A later version may add parts after another dash; the parts before it are read as of this version.
+    # A later version may add parts after another dash. The parts before it are read as in this version.
     if version == "ff" or (version == "00" and rest) or trace_id == "0" * 32 or span == "0" * 16:
         return None
     return TraceContext(trace_id, int(flags, 16) & _FLAGS, _state(headers))

@@ -1,4 +1,5 @@
-"""The payload of an event as a tree to look at: as the rules see it, with numbers as they were sent, and bounded."""
+"""The payload of an event as a tree for display: as the rules read it, with numbers as they were sent, and limited in
+size."""
 
 import json
 from collections import deque
@@ -15,9 +16,9 @@ from router.rules.source import Source
 LARGEST = 128 * 1024  #: bytes of a body that becomes a tree; most webhooks have less than 30 kB
 MOST_NODES = 1_000  #: of a tree, so that the page stays below some 200 kB
 MOST_CHILDREN = 200  #: of one list or mapping
-DEEPEST = 24  #: levels; what is below is counted
+DEEPEST = 24  #: levels; deeper values are counted
 LONGEST = 1_000  #: characters of one text, key or number
-_EXACT_DIGITS = 15  #: a float holds any number with so few
+_EXACT_DIGITS = 15  #: a float holds any number with this many digits
 
 
 @dataclass(slots=True)
@@ -25,13 +26,13 @@ class TreeNode:
     """A value of the payload."""
 
     kind: str  #: mapping, list, text, number or word (true, false, null)
-    key: str | None = None  #: in a mapping
+    key: str | None = None  #: the key in a mapping
     text: str = ""  #: of a number: as it was sent; of a text: its characters
-    seen: str = ""  #: of a number that the rules read as another one: that one
+    seen: str = ""  #: if the rules read the number as another one: that one
     cut: int = 0  #: characters of the text that are left out
-    overwritten: bool = False  #: the same key comes again, and the rules see the last one
+    overwritten: bool = False  #: the same key comes again, and the rules read the last one
     count: int = 0  #: values in a list or mapping
-    left_out: int = 0  #: of these, how many are not in `children`
+    left_out: int = 0  #: values that are not in `children`
     children: "list[TreeNode]" = field(default_factory=list)
 
 
@@ -64,12 +65,12 @@ def _exact(data: bytes, body: Body) -> Any:
     try:
         text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
         return json.loads(text, parse_int=_Number, parse_float=_Number, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError):  # in a charset that the parser knows by the Content-Type, or mended by it
+    except (ValueError, RecursionError):  # its charset comes from the Content-Type, or it was repaired
         return body.payload
 
 
 def _tree(payload: Any) -> TreeNode:
-    """Level by level, so that a large part of the payload does not hide what stands after it."""
+    """Build it level by level, so that a large part of the payload does not hide the parts after it."""
     root = _node(payload)
     queue, room = deque([(payload, root, 0)]), MOST_NODES - 1
     while queue:
@@ -116,7 +117,7 @@ def _node(value: Any) -> TreeNode:
 
 
 def _seen(number: str) -> str:
-    """What the rules read a number as, if that is another one: a float holds some 16 digits."""
+    """The number that the rules read, if it is another one: a float holds some 16 digits."""
     if len(number) <= _EXACT_DIGITS and "e" not in number and "E" not in number:
         return ""
     if number.lstrip("-").isdigit() and -(2**63) <= int(number[:21]) < 2**64 and len(number) < 21:

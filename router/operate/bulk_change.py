@@ -23,7 +23,7 @@ class ChangeReport:
     done: list[Delivery] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)  #: (id, reason)
     missing: list[str] = field(default_factory=list)  #: ids of the request that the store does not have
-    rest: ScanPosition | None = None  #: where to go on, if the work limit was reached before the end
+    rest: ScanPosition | None = None  #: where to continue, if the work limit was reached before the end
 
     def as_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -42,7 +42,7 @@ class BulkChange:
 
     store: OperatorStore
     report: ChangeReport
-    states: Sequence[State]  #: deliveries in other states stay as they are
+    states: Sequence[State]  #: deliveries in other states stay unchanged
     now_ms: Callable[[], int]
     advance: Callable[[int], None] = lambda _: None  #: called with the number of deliveries of each page
     limit: WorkLimit = NO_LIMIT
@@ -60,7 +60,7 @@ class BulkChange:
         found.sort(key=lambda d: d.seq, reverse=self.report.operation.newest_first)
         for at in range(0, len(found), PAGE):
             if self.limit.is_over():
-                self.report.skipped += [(d.id, "time was up; ask for it again") for d in found[at:]]
+                self.report.skipped += [(d.id, "the time was over; try again") for d in found[at:]]
                 return
             self._change_page(found[at : at + PAGE])
 
@@ -97,8 +97,8 @@ class BulkChange:
                 self.report.done.append(d)
                 continue
             now = self.store.delivery(d.id)  # it changed between our read and our write
-            reason = self._reason_to_skip(now) if now else "it was pruned meanwhile"
-            self.report.skipped.append((d.id, reason or "it changed meanwhile"))
+            reason = self._reason_to_skip(now) if now else "it was pruned in the meantime"
+            self.report.skipped.append((d.id, reason or "it changed in the meantime"))
 
     def _reason_to_skip(self, delivery: Delivery) -> str | None:
         d = delivery
@@ -113,9 +113,9 @@ class BulkChange:
 def _pages(
     store: OperatorStore, which: Filter, position: ScanPosition, *, newest_first: bool
 ) -> Iterator[tuple[list[Delivery], int]]:
-    """Pages of the deliveries that match a filter, each with the seq of the newest that existed at the begin.
+    """Pages of the deliveries that match a filter, each with the seq of the newest delivery at the beginning.
 
-    Deliveries planned later are left out, and none comes twice; so the pages end.
+    Deliveries planned later are left out, and none comes twice, so the pages end.
     """
     last = position.last
     if not last:
@@ -142,7 +142,7 @@ def deliveries_of(store: OperatorStore, event_ids: Iterable[str], report: Change
     found: list[str] = []
     for event_id in dict.fromkeys(event_ids):
         ids = [d.id for d in store.deliveries(Filter(event_id=event_id), limit=10_000)]
-        # An event with deliveries exists; only without them its row has to be read, which has the body.
+        # Only without deliveries the event's row, which has the body, must be read to see whether it exists.
         if not ids and store.event(event_id) is None:
             report.missing.append(event_id)
         found += ids

@@ -10,10 +10,10 @@ from router.operate.status import Status
 from router.operate.words import counted, size, span
 from router.store.contract import StoreSize
 
-LONG_MS = 15 * 60_000  #: a delivery that waits for longer, with nothing that holds it, is worth a look
-LOW_BYTES = 512 * 1024 * 1024  #: free on the store's disk; a busy daemon fills so much within hours
+LONG_MS = 15 * 60_000  #: a delivery that waits longer without being held is a concern
+LOW_BYTES = 512 * 1024 * 1024  #: free bytes on the store's disk; a busy daemon fills this within hours
 _MOST_TARGETS = 5  #: that are named one by one
-_MOST_NODES = 3  #: likewise
+_MOST_NODES = 3  #: the same for nodes
 
 
 class Place(StrEnum):
@@ -34,19 +34,19 @@ class Concern:
     what: str
     cure: str
     place: Place
-    target: str = ""  #: of which target's deliveries it is
+    target: str = ""  #: the target whose deliveries it is about
 
 
 _CHECKS = {
     "store": "See whether the store's disk is full or its database away; the log says which.",
     "rules": "Correct the rules file; `webhook-router check` names each problem.",
-    "dispatcher": "Read the log. If nothing is delivered, start the daemon anew.",
-    "intake": "Read the log. If senders get no answer, start the daemon anew.",
+    "dispatcher": "Read the log. If nothing is delivered, restart the daemon.",
+    "intake": "Read the log. If senders get no answer, restart the daemon.",
 }
 
 
 def concerns(status: Status, room: StoreSize, checks: Mapping[str, bool], now: int) -> list[Concern]:
-    """What is wrong, the worst first; `checks` are those of readiness."""
+    """What is wrong, the worst first. `checks` are those of readiness."""
     found = [
         Concern(f"The daemon is not ready: its {name} check fails.", _CHECKS.get(name, "Read the log."), Place.LOG)
         for name, good in checks.items()
@@ -69,8 +69,8 @@ def _rules(status: Status, now: int) -> Iterator[Concern]:
     problems = [str(problem) for problem in drift.get("problems") or ()]
     why = f": {problems[0]}" if problems else "."
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    cure = "Correct the file; the daemon takes it within a second. Until then the rules below run."
-    yield Concern(f"The rules file is not what runs{duration}{why}{more}", cure, Place.RULES)
+    cure = "Correct the file; the daemon loads it within a second. Until then the rules below run."
+    yield Concern(f"The rules file differs from the running rules{duration}{why}{more}", cure, Place.RULES)
 
 
 def _targets(status: Status, now: int) -> Iterator[Concern]:
@@ -81,11 +81,11 @@ def _targets(status: Status, now: int) -> Iterator[Concern]:
     }
     for target, breaker in list(breakers.items())[:_MOST_TARGETS]:
         tried = _tried(breaker, now)
-        cure = f"See what its attempts say, and mend it; {tried}"
+        cure = f"See what its attempts say, and fix it; {tried}"
         yield Concern(f"Target {target} keeps failing: its breaker is {breaker['state']}.", cure, Place.PENDING, target)
     if len(breakers) > _MOST_TARGETS:
         what = f"{counted(len(breakers) - _MOST_TARGETS, 'further target')} keep failing."
-        yield Concern(what, "See which, and mend them.", Place.TARGETS)
+        yield Concern(what, "See which, and fix them.", Place.TARGETS)
     paused = [d.target for d in status.depths if d.paused and d.held]
     if paused:
         waiting = sum(d.held for d in status.depths if d.paused)
@@ -104,7 +104,7 @@ def _tried(breaker: Mapping[str, Any], now: int) -> str:
 def _deliveries(status: Status, now: int) -> Iterator[Concern]:
     dead = sum(d.dead for d in status.depths)
     if dead:
-        cure = "Read their errors, mend the cause, then replay them; or cancel those that nobody needs."
+        cure = "Read their errors, fix the cause, then replay them; or cancel those that nobody needs."
         yield Concern(f"{counted(dead, 'delivery')} dead: given up.", cure, Place.DEAD)
     if status.oldest_at is not None and now - status.oldest_at > LONG_MS:
         what = f"The oldest delivery waits for {span(now - status.oldest_at)}."
@@ -115,7 +115,9 @@ def _polls(status: Status, now: int) -> Iterator[Concern]:
     failing = [state for state in status.polls if state.failures]
     for state in failing[:_MOST_TARGETS]:
         what = f"Source {state.source} fails for {span(now - state.failing_since)}: {state.error}."
-        yield Concern(what, "It is polled again, later each time; what the service has is not lost.", Place.LOG)
+        yield Concern(
+            what, "It is polled again, after longer and longer pauses; items of the service are not lost.", Place.LOG
+        )
     if len(failing) > _MOST_TARGETS:
         what = f"{counted(len(failing) - _MOST_TARGETS, 'further source')} fail."
         yield Concern(what, "See which; `webhook-router status` says why.", Place.LOG)
@@ -123,7 +125,7 @@ def _polls(status: Status, now: int) -> Iterator[Concern]:
 
 def _nodes(status: Status, now: int) -> Iterator[Concern]:
     lost = [node for node in status.nodes if not node.lives]
-    cure = "Others take over what it had. Start it anew, or let it go."
+    cure = "Other nodes take over its deliveries. Start it again, or do without it."
     for node in lost[:_MOST_NODES]:
         what = f"Node {node.facts.name} is lost: not heard for {span(now - node.renewed_at)}."
         yield Concern(what, cure, Place.NODES)

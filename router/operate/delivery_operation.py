@@ -1,4 +1,4 @@
-"""Replay and cancel: which deliveries each may change, and why it leaves one as it is."""
+"""Replay and cancel: which deliveries each may change, and why a delivery stays unchanged."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -15,31 +15,31 @@ class DeliveryOperation:
     """Replay or cancel."""
 
     name: str
-    past: str  #: such as `replayed`, for messages and JSON
-    doing: str  #: such as `replaying`, for the progress bar
+    past: str  #: for messages and JSON, such as `replayed`
+    doing: str  #: for the progress bar, such as `replaying`
     allowed: frozenset[State]  #: states in which a delivery can be changed
     newest_first: bool
     apply: Callable[
         [OperatorStore, Sequence[str], int], "Future[list[str]]"
-    ]  #: store, ids, now (ms); gives the changed ids
+    ]  #: store, ids, now (ms); returns the changed ids
     states_by_id: tuple[State, ...]  #: changed by default when the request names ids
     states_by_filter: tuple[State, ...]  #: changed by default when the request gives a filter
 
     def reason_to_skip(
         self, d: Delivery, states: Sequence[State], state_syntax: str, hold: Hold | None = None
     ) -> str | None:
-        """Why this delivery stays as it is; `hold` is what holds it. None: it can be changed.
+        """Why this delivery stays unchanged; `hold` is what holds it. None: it can be changed.
 
         `state_syntax` is how a request names a state, such as `--state {}`.
         """
         if d.state not in self.allowed:
             return _NOT_ALLOWED[self.name, d.state]
         if self.name == "replay" and hold is not None and d.state is State.PENDING:
-            return f"it is held, since {hold_words(hold)}, and goes on when that ends"
+            return f"it is held, since {hold_words(hold)}, and continues when that ends"
         if self.name == "replay" and d.blocked:
-            return "it waits for an earlier one of its order, and goes in its turn"
+            return "it waits for an earlier one of its order, and gets its turn"
         if self.name == "replay" and d.behind:
-            return "it waits for the attempt at an earlier one of its latest_by value, and goes then"
+            return "it waits for the attempt at an earlier one of its latest_by value"
         if d.state not in states:
             return f"it is {d.state}; {state_syntax.format(d.state)} would {self.name} it all the same"
         return None
@@ -66,8 +66,8 @@ CANCEL = DeliveryOperation(
     states_by_filter=(State.PENDING,),
 )
 _NOT_ALLOWED = {
-    ("replay", State.RUNNING): "an attempt is under way, or was when the daemon ended: its next start goes on with it",
+    ("replay", State.RUNNING): "an attempt is under way, or was when the daemon ended: the next start continues it",
     ("cancel", State.SUCCEEDED): "it has succeeded",
     ("cancel", State.CANCELLED): "it is cancelled already",
-    ("cancel", State.SKIPPED): "it is skipped: another one stands for it",
+    ("cancel", State.SKIPPED): "it is skipped: another one replaces it",
 }

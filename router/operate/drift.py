@@ -1,4 +1,5 @@
-"""Compares the rules file with the rules that the daemon noted in the store, also when the daemon hangs or ended."""
+"""Compares the rules file with the rules that the daemon recorded in the store, even when the daemon hangs or has
+ended."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +8,13 @@ from typing import Any
 from router.rules.reload.drift import DriftReason
 from router.rules.reload.rules_file import RulesFile, Unusable
 
-_RELOAD_MS = 10_000  #: within this time a healthy daemon has loaded an edit, or noted why it could not
+_RELOAD_MS = 10_000  #: within this time a healthy daemon has loaded an edit, or recorded why it could not
 
 
 def drift(note: Mapping[str, Any], *, running: bool, now: int) -> dict[str, Any] | None:
-    """`{why, since, problems}` as router.daemon.status_notes writes it. None when the file is what runs. `now` in ms.
+    """`{why, since, problems}` as router.daemon.status_notes writes it. None when the file runs. `now` in ms.
 
-    A running daemon's own note comes first: it knows more than the file shows, such as that a secret is missing.
+    A running daemon's own note has priority: it knows more than the file shows, for example that a secret is missing.
     """
     noted = note.get("drift")
     if running and isinstance(noted, dict):
@@ -21,7 +22,7 @@ def drift(note: Mapping[str, Any], *, running: bool, now: int) -> dict[str, Any]
     path, running_hash = note.get("file"), note.get("hash")
     if not isinstance(path, str) or not isinstance(running_hash, str):
         return None
-    # Unguarded: the command may run as another user than the daemon, so the file's owner says nothing here.
+    # Unguarded: the command may run as another user than the daemon, so the file's owner proves nothing here.
     text = RulesFile(Path(path)).read(guarded=False)
     if isinstance(text, Unusable):
         return {"why": text.why.value, "since": None, "problems": [str(text.problem)]}
@@ -40,7 +41,7 @@ def _changed_at(path: Path) -> int | None:
 
 def _reason(since: int | None, running: bool, now: int) -> str:
     if not running:
-        return "changed since the last daemon read it; the next start takes it"
+        return "changed since the last daemon read it; the next start loads it"
     if since is not None and now - since < _RELOAD_MS:
-        return "changed just now; the daemon has not taken it yet"
-    return "changed, and the daemon has not taken it; if it stays so, see its log, and start it anew"
+        return "changed a moment ago; the daemon has not loaded it yet"
+    return "changed, and the daemon has not loaded it; if this lasts, see its log, and restart it"

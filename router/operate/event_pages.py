@@ -1,4 +1,4 @@
-"""Reads many events with their bodies, a few at a time, so that memory stays flat however large they are."""
+"""Reads many events with their bodies, a few at a time, so that memory use stays constant however large they are."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from router.domain.summaries import EventHead
 from router.operate.scan import ScanPosition
 from router.store.contract import PAGE, StoreReader
 
-READ_BYTES = 4 * 1024 * 1024  #: of bodies read at once, or one larger body; 500 usual ones
+READ_BYTES = 4 * 1024 * 1024  #: of bodies that are read at once, or one larger body; 500 usual ones
 
 
 def events_in_order(store: StoreReader, which: EventFilter, position: ScanPosition) -> Iterator[StoredEvent]:

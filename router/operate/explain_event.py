@@ -1,4 +1,4 @@
-"""Explains the routing of a stored event: by the rules that routed it, or by those that run now."""
+"""Explains the routing of a stored event, by the rules that routed it or by the current ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from router.rules.ruleset import Ruleset
 from router.store.contract import StoreReader
 
 Compile = Callable[[RulesetText], Ruleset | None]
-"""Compiles a recorded text; None when it no longer compiles."""
+"""Compiles a recorded text. None when it no longer compiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedEvent:
-    """An event with what the rules say of it now, and what was recorded when it was received."""
+    """An event with the verdicts of a ruleset, and what was recorded at its receipt."""
 
-    now: bool  #: by the rules that run; else by those that routed the event
-    hash: str | None  #: of these rules; None: it is not known
-    first_at: int | None  #: ms; when the store first had them as the current ones
-    recorded: Routing | None  #: what the rules said then; None: a version that didn't keep it received the event
+    now: bool  #: by the current rules; otherwise by those that routed the event
+    hash: str | None  #: of these rules; None: unknown
+    first_at: int | None  #: ms; when the rules first became the current ones
+    #: the verdicts at its receipt; None: a version that did not record them received the event
+    recorded: Routing | None
     shown: Preview | None  #: None: these rules can't be used
-    unusable: str = ""  #: why not
+    unusable: str = ""  #: the reason why they can't be used
     hidden: bool = False  #: values of the payload are left out
 
     def as_json(self) -> dict[str, Any]:
@@ -53,7 +54,8 @@ def explain_event(
     now: bool,
     most: int | None = None,
 ) -> ExplainedEvent:
-    """Explain an event by the rules that routed it, or by those of `now`. At most `most` rules are explained.
+    """Explain an event by the rules that routed it, or with `now` by the current ones. At most `most` rules are
+    explained.
 
     Raises StoreError, PayloadError.
     """
@@ -70,20 +72,21 @@ def explain_event(
 def _usable(
     running: Ruleset | None, compile_recorded: Compile, ruleset_hash: str | None, text: RulesetText | None, *, now: bool
 ) -> Ruleset | str:
-    """The rules, or why there are none."""
+    """The rules, or why they can't be used."""
     if running is not None and (now or ruleset_hash == running.hash):
         return running
     if now:
         return "the store has no rules that a daemon ran and that still compile"
     if ruleset_hash is None:
-        return "the event was received before the store kept which rules it was routed by"
+        return "a version that did not record its rules received the event"
     if text is None:
         return "the store no longer has their text"
     return compile_recorded(text) or "their text no longer compiles; this version refuses something in it"
 
 
 def routing_json(routing: Routing | None, text: RulesetText | None) -> dict[str, Any] | None:
-    """What the rules said of an event, as `events show --json` prints it; `text` is theirs, if it is still there."""
+    """How the rules judged an event, as `events show --json` prints it. `text` is the rules' text, if it is still
+    stored."""
     if routing is None:
         return None
     return {
@@ -95,5 +98,5 @@ def routing_json(routing: Routing | None, text: RulesetText | None) -> dict[str,
 
 
 def errors_json(routing: Routing) -> list[dict[str, str]]:
-    """The rules that could not be judged."""
+    """The rules that could not be evaluated."""
     return [{"rule": rule, "error": reason} for rule, reason in routing.errors]

@@ -25,23 +25,24 @@ from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.rules.yaml.yaml_problem import DocumentError
 
-#: They belong to the connection, or the next sender counts them anew.
+#: These belong to the connection, or the next sender computes them itself.
 _CONNECTION = frozenset(
     ["connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]
 )
-LARGEST_INLINE = 256 * 1024  #: bytes of a body whose payload is written as YAML; a larger one is one line of text
+LARGEST_INLINE = 256 * 1024  #: bytes of a body that is written as YAML; a larger one is one line of text
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The text, and what the operator should know of it."""
+    """The text, and notes for the operator."""
 
     text: str
     notes: tuple[str, ...] = ()
 
 
 def without_secrets(event: Event) -> tuple[Event, tuple[str, ...]]:
-    """The event without headers and query parameters that may hold a credential or a signature, and their names."""
+    """The event without headers and query parameters that may hold a credential or a signature, and the names of
+    these."""
     kept = tuple(item for item in event.headers if not _is_secret(item[0]) and item[0].lower() not in _CONNECTION)
     parts = [part for part in event.query.split("&") if part]
     query = [part for part in parts if not _is_secret(_parameter(part))]
@@ -71,20 +72,20 @@ def as_case(event: Event, ruleset: Ruleset) -> Exported:
     case = {key: value for key, value in case.items() if value not in ({}, None) or key in ("payload", "expect")}
     notes = [f"left out: {', '.join(left_out)}"] if left_out else []
     if before.matched != shown.matched:
-        notes.append("the rules look at what was left out: they match otherwise without it")
+        notes.append("the rules read what was left out, so they may match differently without it")
     if any(delivery.error is not None for delivery in shown.deliveries):
-        notes.append("a delivery would be dead at once; take its error out of the case once the rules are mended")
+        notes.append("a delivery would be dead at once; remove its error from the case when the rules are fixed")
     return Exported(_yaml(case), tuple(notes))
 
 
 def as_curl(event: Event, to: str) -> Exported:
-    """A command for a shell that posts the event. `to` is the daemon's URL.
+    """A shell command that posts the event. `to` is the daemon's URL.
 
-    A terminal takes control characters of a pasted text as keys, so none is written: such parts are base64.
+    A terminal reads control characters in a pasted text as keys, so none is written: such parts are base64.
     """
     plain, left_out = without_secrets(event)
     url = to.rstrip("/") + encoded(event.path) + (f"?{plain.query}" if plain.query else "")
-    # Without --globoff curl takes brackets in the address for a range of addresses.
+    # Without --globoff curl reads brackets in the URL as a range.
     words = ["curl", *(["--globoff"] if set(url) & set("[]{}") else []), "-X", _word(event.method), _word(url)]
     for name, value in plain.headers:
         # A semicolon instead of the colon sends an empty header.
@@ -92,7 +93,7 @@ def as_curl(event: Event, to: str) -> Exported:
     begin = ""
     text = _text_of(event.body)
     if event.body and not any(name.lower() == "content-type" for name, _ in plain.headers):
-        words += ["-H", "'Content-Type:'"]  # else curl would say that it is a form
+        words += ["-H", "'Content-Type:'"]  # otherwise curl would send the type of a form
     if text is not None and _is_plain(text) and event.body:
         words += ["--data-raw", shlex.quote(text)]
     elif event.body:
@@ -100,20 +101,20 @@ def as_curl(event: Event, to: str) -> Exported:
         words += ["--data-binary", "@-"]
     notes = [f"left out: {', '.join(left_out)}"] if left_out else []
     if any(holds_signature(name.removeprefix("header ")) for name in left_out):
-        notes.append("a source that verifies refuses it; webhook-router send signs a payload anew")
+        notes.append("a source that verifies its senders refuses it; webhook-router send signs a payload again")
     return Exported(begin + " ".join(words) + "\n", tuple(notes))
 
 
 def _word(text: str) -> str:
-    """One word for a shell; with control characters, an expression that gives them."""
+    """One word for a shell. With control characters it is an expression that produces them."""
     if _is_plain(text) and "\n" not in text:
         return shlex.quote(text)
     return f'"$(printf %s {base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()} | base64 -d)"'
 
 
 def _is_plain(text: str) -> bool:
-    """Whether every terminal and shell takes the quoted text as it is."""
-    # fish takes a backslash before a quote as an escape, also in single quotes.
+    """Whether every terminal and shell reads the quoted text unchanged."""
+    # fish reads a backslash before a quote as an escape, even in single quotes.
     if "\\" in text and ("'" in text or text.endswith("\\")):
         return False
     return all(character.isprintable() or character == "\n" for character in text)
@@ -142,14 +143,14 @@ def _pair(part: str) -> tuple[str, str]:
 
 
 def _typed(event: Event) -> Event:
-    """The event with a Content-Type: a case without one is taken for JSON."""
+    """The event with a Content-Type: a case without one is read as JSON."""
     if "content-type" in event.named.by_name:
         return event
     return replace(event, headers=(*event.headers, ("Content-Type", "")))
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """By name, the value, or the list of the values of a repeated one. Names differ also by their letters' case."""
+    """Values by name, with a list for a repeated name. Names that differ only in case stay separate."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:
@@ -162,7 +163,7 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _body(event: Event, source: Source | None) -> dict[str, Any]:
-    """The body as a payload where that says the same; else as it is."""
+    """The body as a payload if that is equivalent, otherwise unchanged."""
     text = _text_of(event.body)
     if text is None:
         return {"body_base64": base64.b64encode(event.body).decode()}
@@ -174,7 +175,7 @@ _NONE = object()
 
 
 def _payload_of(event: Event, source: Source | None) -> Any:
-    """The JSON value of the body, if it is the same to the rules once it is written and read as a case."""
+    """The JSON value of the body, if the rules read the same after it is written to a case and read again."""
     content_type = event.named.by_name.get("content-type", ("",))[0]
     if FORM_TYPE in content_type:
         return _NONE
@@ -182,7 +183,7 @@ def _payload_of(event: Event, source: Source | None) -> Any:
         value = orjson.loads(event.body)
         read_back = data(read(_json(value))[0])
         if isinstance(read_back, str) or (isinstance(read_back, dict) and list(read_back) == ["file"]):
-            return _NONE  # a case takes these for a text, and for the name of a file
+            return _NONE  # a case would read these as a text, and as the name of a file
         parsed = parse_event(replace(event, body=orjson.dumps(read_back)), source).payload
         return value if same(parsed, parse_event(event, source).payload) else _NONE
     except (orjson.JSONDecodeError, TypeError, DocumentError, PayloadError):
@@ -208,7 +209,7 @@ def _escaped(character: str) -> str:
 
 
 def _yaml(case: dict[str, Any]) -> str:
-    """A case as YAML. JSON is YAML, and needs no rules of its own for quotes."""
+    """A case as YAML. Values are written as JSON, which is YAML, so quoting needs no further rules."""
     lines: list[str] = []
     for key, value in case.items():
         written = _json(value).replace("\n", "\n    ")

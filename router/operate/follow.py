@@ -1,4 +1,4 @@
-"""Follows a store: events, ended attempts and skipped deliveries, merged into one stream, as they are committed."""
+"""Follows a store: events, ended attempts and skipped deliveries in one stream, as they are committed."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ StreamItem = Arrival | EndedAttempt | SkippedDelivery
 
 @dataclass(frozen=True, slots=True)
 class StreamFilter:
-    """Which events, attempts and skips to keep. None in a field: any."""
+    """Which events, attempts and skips to keep. None in a field: any value."""
 
     source: str | None = None
     rule: str | None = None
@@ -48,10 +48,10 @@ class Follower:
         self._store = store
         self._position = position
         self._read = dict(position.events)  #: the last events that were read from the store
-        self._pending: deque[Arrival] = deque()  #: read, and not yielded yet
+        self._pending: deque[Arrival] = deque()  #: read but not yet yielded
 
     def new_items(self) -> Iterator[StreamItem]:
-        """What was committed since the last call. Raises StoreError."""
+        """Everything that was committed since the last call. Raises StoreError."""
         more = True
         while more:
             # Read attempts before events, so that the event of each attempt is already committed.
@@ -70,13 +70,13 @@ class Follower:
             more = self._fill()
 
     def _events_before(self, end: EndedAttempt | SkippedDelivery) -> Iterator[Arrival]:
-        """The events that come before an end: its own event, and events received before that time."""
+        """The events that come before an end: its own event, and events received earlier."""
         at = end.at if isinstance(end, SkippedDelivery) else end.attempt.finished_at or 0
         while self._pending or not has_passed(self._read, end.event_writer, end.event):
             if not self._pending:
                 self._fill()
                 if not self._pending:
-                    return  # its event was pruned meanwhile
+                    return  # its event was pruned in the meantime
             event = self._pending[0]
             if not self._has_pending(end) and event.received_at > at:
                 return
@@ -98,7 +98,7 @@ class Follower:
 def latest(store: OperatorStore, lines: int, which: StreamFilter) -> tuple[Follower, list[StreamItem]]:
     """A follower at the end of the stream, and the last `lines` items that match.
 
-    Reads the newest `lines` events and the newest `lines` attempts, no further back.
+    Reads the newest `lines` events and the newest `lines` attempts, and nothing older.
     """
     follower = Follower(store, store.newest(lines))
     last: deque[StreamItem] = deque((item for item in follower.new_items() if which.matches(item)), maxlen=lines)

@@ -10,9 +10,9 @@ from router.operate.json_times import times
 
 
 def held_depths(depths: Iterable[Depth], holds: Holds, now: int) -> list[Depth]:
-    """The depths as they are with the targets that are paused at `now` (ms), sorted by name.
+    """The depths, with the targets that are paused at `now` (ms), sorted by name.
 
-    What waits at a paused target is held, and does not count as the oldest waiting.
+    Deliveries at a paused target count as held, and not as the oldest waiting.
     """
     found = {depth.target: depth for depth in depths}
     for (kind, name), _ in holds.active(now).items() if holds else ():
@@ -24,7 +24,7 @@ def held_depths(depths: Iterable[Depth], holds: Holds, now: int) -> list[Depth]:
 
 
 def holds_json(holds: Holds, now: int) -> list[dict[str, Any]]:
-    """All that is held, as `status --json` prints it."""
+    """All holds, as `status --json` prints them."""
     return [
         {"kind": kind.value, "name": name, **hold_json(hold)}
         for (kind, name), found in holds.active(now).items()
@@ -33,7 +33,7 @@ def holds_json(holds: Holds, now: int) -> list[dict[str, Any]]:
 
 
 def pauses_json(target: str, holds: Holds, now: int) -> list[dict[str, Any]]:
-    """What pauses a target; empty when nothing does."""
+    """What pauses a target; empty when it is not paused."""
     return [hold_json(hold) for hold in holds.on((HoldKind.TARGET, target), now)]
 
 

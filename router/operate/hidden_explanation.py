@@ -10,7 +10,7 @@ from router.rules.dry_run.preview import Preview, PreviewedDelivery, PreviewedRe
 
 
 def without_values(found: ExplainedEvent) -> ExplainedEvent:
-    """The explanation without what the payload holds, and without what would be sent."""
+    """The explanation without values of the payload and without the requests that would be sent."""
     shown = found.shown
     return replace(found, hidden=True, shown=None if shown is None else _preview(shown))
 

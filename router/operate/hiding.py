@@ -1,6 +1,7 @@
-"""Hides payloads from who may only read: a view of a store in which sources with `show_payloads: false` have none.
+"""Hides payloads from the read-only token: a view of a store without the payloads of sources with `show_payloads:
+false`.
 
-What shows payloads reads this view, and can't show what is not in it.
+Code that shows payloads reads this view, and can't show what the view lacks.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from router.domain.summaries import EventHead
 from router.store.contract import PAGE, OperatorStore
 from router.store.search_back import FoundBack
 
-HIDDEN = "[hidden]"  #: stands where a payload's text would be
+HIDDEN = "[hidden]"  #: the text in place of a payload's text
 
 PathShown = Callable[[str], str | None]
-"""What stands for the path of a source's events, if its payloads are hidden; None: they are not."""
+"""The path to show for a source's events if its payloads are hidden; None: they are not."""
 
 SHOWN_AS_IT_IS = frozenset(
     [
@@ -27,11 +28,11 @@ SHOWN_AS_IT_IS = frozenset(
         *("holds", "notes", "newest", "position_at", "arrivals", "activity", "recent_matches", "polls"),
     ]
 )
-"""What a store tells without payloads. Anything else that is not below is refused."""
+"""What a store tells without payloads. Any other attribute that is not defined below is refused."""
 
 
 def hiding(store: OperatorStore, path_shown: PathShown) -> OperatorStore:
-    """The store without the payloads of hidden sources. It reads, and changes nothing."""
+    """The store without the payloads of hidden sources. It only reads."""
     return cast("OperatorStore", _HidingStore(store, path_shown))
 
 
@@ -44,7 +45,7 @@ class _HidingStore:
 
     def __getattr__(self, name: str) -> Any:
         if name not in SHOWN_AS_IT_IS:
-            raise AttributeError(f"{name} is not for who may only read")
+            raise AttributeError(f"{name} is not available to the read-only token")
         return getattr(self._store, name)
 
     def event(self, event_id: str) -> Event | None:
@@ -65,7 +66,7 @@ class _HidingStore:
     ) -> list[EventHead]:
         if not which.dedupe_keys:
             heads = self._store.event_heads(which, limit=limit, after=after, newest_first=newest_first, above=above)
-        else:  # such a key is a value of the payload; few events share one
+        else:  # such a key holds a value of the payload; few events share one
             many = self._store.event_heads(
                 which, limit=max(limit, PAGE), after=after, newest_first=newest_first, above=above
             )
@@ -105,7 +106,7 @@ class _HidingStore:
 
     def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
         if which.dedupe_keys:  # such a key is a value of the payload
-            raise AttributeError("a search by dedupe key is not for who may only read")
+            raise AttributeError("a search by dedupe key is not available to the read-only token")
         found = self._store.search_events(which, limit, after)
         return replace(
             found, rows=[replace(head, path=self._path_shown(head.source) or head.path) for head in found.rows]
@@ -138,7 +139,7 @@ class _HidingStore:
 
 
 def hidden_event(event: Event, path: str) -> Event:
-    """The event without what its sender sent, but the names of headers."""
+    """The event without everything that its sender sent, except the names of headers."""
     return replace(
         event,
         path=path,
@@ -162,7 +163,7 @@ def hidden_delivery(delivery: Delivery) -> Delivery:
 
 
 def hidden_attempt(attempt: Attempt) -> Attempt:
-    """The attempt without what was sent and answered."""
+    """The attempt without its request and answer."""
     return replace(
         attempt,
         excerpt=HIDDEN if attempt.excerpt else "",

@@ -8,9 +8,9 @@ from typing import Literal
 from router.domain.errors import RouterError
 from router.store.contract import OperatorStore
 
-SHORTEST = 8  #: characters of a beginning; these name the minute in which the event was received
+SHORTEST = 8  #: characters of a beginning; these tell the minute in which the event was received
 LAST = "last"
-_LISTED_IDS = 5  #: ids that the error names when a beginning fits several
+_LISTED_IDS = 5  #: ids that the error names when a beginning matches several
 _BEGINNING = re.compile(r"[0-9a-f-]+")
 _ID_LENGTH = 36
 
@@ -18,11 +18,11 @@ Kind = Literal["event", "delivery"]
 
 
 class NoSuchId(RouterError):
-    """The text names no single event or delivery. The message says why, and what to write."""
+    """The text does not identify one event or delivery. The message says why, and what to write."""
 
     def __init__(self, message: str, *, only_missing: bool = False) -> None:
         super().__init__(message)
-        self.only_missing = only_missing  #: the message says just that it was not found
+        self.only_missing = only_missing  #: whether the message says only that it was not found
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ResolvedId:
     """The id that was found."""
 
     id: str
-    note: str = ""  #: for the operator, when the text was the id of the other kind
+    note: str = ""  #: for the operator, when the text was an id of the other kind
 
 
 def find_event(store: OperatorStore, text: str) -> ResolvedId:
@@ -44,7 +44,7 @@ def find_event(store: OperatorStore, text: str) -> ResolvedId:
     delivery_id = _only_one("delivery", text, deliveries)
     delivery = store.delivery(delivery_id)
     if delivery is None:
-        raise NoSuchId(f"the delivery {delivery_id} was pruned meanwhile")
+        raise NoSuchId(f"the delivery {delivery_id} was pruned in the meantime")
     return ResolvedId(delivery.event_id, f"{delivery_id} is a delivery; this is its event, {delivery.event_id}")
 
 
@@ -71,12 +71,12 @@ def find_delivery(store: OperatorStore, text: str) -> ResolvedId:
 
 
 def ids_from(store: OperatorStore, kind: Kind, beginning: str) -> Sequence[str]:
-    """Some ids that begin like this, at most one more than an error names; none for a short beginning."""
+    """Some ids with this beginning, at most one more than an error names; empty for a short beginning."""
     return _ids(store, kind, beginning)
 
 
 def _ids(store: OperatorStore, kind: Kind, text: str) -> Sequence[str]:
-    """The ids that the text fits, at most one more than an error names."""
+    """The ids that match the text, at most one more than an error names."""
     if text == LAST:
         if kind == "event":
             return [head.id for head in store.event_heads(limit=1, newest_first=True)]
@@ -88,7 +88,7 @@ def _ids(store: OperatorStore, kind: Kind, text: str) -> Sequence[str]:
 
 
 def _beginning(text: str) -> str:
-    """In lower case, without the dots by which documentation shortens an id."""
+    """In lower case, without the ellipsis with which documentation shortens an id."""
     return text.strip().rstrip("….").lower()
 
 

@@ -12,5 +12,5 @@ def iso(at: int | None) -> str | None:
 
 
 def times(**given: int | None) -> dict[str, Any]:
-    """Each time twice: as ISO 8601 under its name, as a number with `_ms`."""
+    """Each time under two keys: as ISO 8601 under its name, as a number under its name with `_ms`."""
     return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}

@@ -78,7 +78,7 @@ def describe_filter(which: Filter | EventFilter) -> str:
 def _rules_file(text: str) -> dict[str, Any]:
     try:
         found = data(read(text)[0])
-    except RouterError:  # an earlier version loaded it; this one may not
+    except RouterError:  # an earlier version loaded it, and this one may refuse it
         return {}
     return found if isinstance(found, dict) else {}
 

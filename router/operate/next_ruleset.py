@@ -1,11 +1,12 @@
-"""Which rules a delivery's next attempt uses: the running ones, if they still define its action."""
+"""Which rules a delivery's next attempt uses: the running ones if they still define its action."""
 
 from router.domain.deliveries import Delivery, State
 from router.rules.ruleset import Ruleset
 
 
 def next_ruleset(delivery: Delivery, current: Ruleset) -> str | None:
-    """The hash of those rules. None when no attempt will follow. `delivery.definitions` decides the same way."""
+    """The hash of those rules; None when there will be no further attempt. `delivery.definitions` decides by the same
+    rule."""
     if delivery.state not in (State.PENDING, State.RUNNING):
         return None
     action = current.actions.get((delivery.rule, delivery.action))

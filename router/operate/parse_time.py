@@ -16,5 +16,5 @@ def parse_time(text: str, now: int) -> int:
     try:
         at = round(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
-        raise ValueError("it is no time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00") from None
+        raise ValueError("it is not a time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00") from None
     return min(max(0, at), LAST_MS)

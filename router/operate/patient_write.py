@@ -1,4 +1,4 @@
-"""Writes to a store that a daemon uses at the same time."""
+"""Writes to a store that a daemon is using."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import TypeVar
 
 from router.domain.errors import StoreUnavailable
 
-TRIES = 3  #: for one write while the store is busy; the store itself waits some seconds in each
-WRITE_SECONDS = 30.0  #: for one write; the store gives up earlier by itself
+TRIES = 3  #: for one write to a busy store; the store itself waits some seconds in each
+WRITE_SECONDS = 30.0  #: limit of one write; the store gives up earlier by itself
 T = TypeVar("T")
 
 
 def write_patiently(write: "Callable[[], Future[T]]") -> T:
-    """Write, again if the store is busy; then rest for as long as the write took. Raises StoreError."""
+    """Write, and try again if the store is busy. Then rest for as long as the write took. Raises StoreError."""
     for left in reversed(range(TRIES)):
         began = time.monotonic()
         try:

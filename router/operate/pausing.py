@@ -1,4 +1,4 @@
-"""Pauses and resumes targets, and lists them: what the `targets` commands and the API do."""
+"""Pauses, resumes and lists targets, for the `targets` commands and the API."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,8 +65,10 @@ def read_targets(
     now: int,
     depths: Iterable[Depth] | None = None,
 ) -> TargetList:
-    """The targets now; `ruleset` is what runs or ran last, `pid` as in Status. `depths`: what waits, where it was
-    counted before. Raises StoreError."""
+    """The targets now. Raises StoreError.
+
+    `ruleset` is the running one or the last that ran; `pid` as in Status. `depths`: what waits, if already counted.
+    """
     waits = waits_of(store, pid)
     counted = store.depths() if depths is None else depths
     found = {depth.target: depth for depth in held_depths(counted, waits.holds, now)}
@@ -99,7 +101,7 @@ def check_known(found: TargetList, ruleset: Ruleset | None, names: Iterable[str]
 
 
 def paused_json(store: OperatorStore, target: str, now: int) -> dict[str, Any]:
-    """What a pause or resume left, as `--json` prints it. Raises StoreError."""
+    """The state after a pause or resume, as `--json` prints it. Raises StoreError."""
     holds = store.holds()
     depths = {depth.target: depth for depth in held_depths(store.depths(), holds, now)}
     return {"target": target, "paused": pauses_json(target, holds, now), "held": depths.get(target, Depth(target)).held}

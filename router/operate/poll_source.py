@@ -1,4 +1,4 @@
-"""Polls a source once, for a command: what its answer gives is stored, or only shown."""
+"""Polls a source once, for a command. The result is stored, or only shown."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 from router.store.contract import OperatorStore
 
-WAIT_SECONDS = 60.0  #: for a poll that runs: two answers as slow as they may be
-LOOK_SECONDS = 0.1  #: between two looks whether it ended
+WAIT_SECONDS = 60.0  #: limit of the wait for another poll: two answers as slow as allowed
+LOOK_SECONDS = 0.1  #: between two checks whether it ended
 
 
 class PollError(RouterError):
@@ -25,18 +25,18 @@ class PollError(RouterError):
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """What a poll came to."""
+    """The result of a poll."""
 
-    items: int  #: of its pages
-    first: bool  #: it was the first poll of this source
-    changed: bool  #: an answer came that was not the one before
+    items: int  #: on all its pages
+    first: bool  #: whether it was the first poll of this source
+    changed: bool  #: whether an answer differed from the last one
     events: Sequence[PolledEvent]
     state: PollState
 
 
 @dataclass(slots=True)
 class _CommandStore:
-    """The store, for one poll; with `dry` nothing is written."""
+    """The store for one poll. With `dry` nothing is written."""
 
     store: OperatorStore | None
     ruleset: Ruleset
@@ -59,8 +59,10 @@ class _CommandStore:
 def poll_once(
     store: OperatorStore | None, ruleset: Ruleset, source: Source, spec: PollSpec, now: int, *, dry: bool
 ) -> PollReport:
-    """Poll a source at `now` (ms). A dry run gives the events of a first poll too, whatever `start` says; without a
-    store it knows of no poll before. Raises PollError, StoreError."""
+    """Poll a source at `now` (ms). Raises PollError, StoreError.
+
+    A dry run shows the events of a first poll too, whatever `start` says. Without a store no earlier poll is known.
+    """
     release = _held(store, source)
     try:
         return _poll_held(store, ruleset, source, spec, now, dry=dry)
@@ -69,13 +71,13 @@ def poll_once(
 
 
 def _held(store: OperatorStore | None, source: Source) -> Callable[[], None]:
-    """Wait until nobody else polls the source; gives what ends that nobody else does."""
+    """Wait until nobody else polls the source. Returns the function that lets others poll again."""
     end = time.monotonic() + WAIT_SECONDS
     while store is not None:
         if (release := store.hold_poll(source.name)) is not None:
             return release
         if time.monotonic() > end:
-            raise PollError(f"source {source.name} is polled by a daemon for {WAIT_SECONDS:g} s already; try again")
+            raise PollError(f"source {source.name} has been polled by a daemon for {WAIT_SECONDS:g} s; try again")
         time.sleep(LOOK_SECONDS)
     return lambda: None
 

@@ -1,4 +1,4 @@
-"""Lists events and deliveries, the newest first. Reads pages: a long read would let the write-ahead log grow."""
+"""Lists events and deliveries, the newest first, in pages: a long read would let the write-ahead log grow."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -37,14 +37,14 @@ def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
 
 
 def keys_of(provider_id: str) -> tuple[str, ...]:
-    """The dedupe keys that this id of a provider may have become: of a text and of a number, also redacted ones."""
+    """The dedupe keys that this id of a provider may have: as a text or a number, also redacted."""
     is_number = _NUMBER.fullmatch(provider_id) is not None
     keys = (stored_key(provider_id), *((stored_key(orjson.loads(provider_id)),) if is_number else ()))
     return tuple(dict.fromkeys([*keys, *map(hashed_key, keys)]))
 
 
 def of_provider(store: StoreReader, which: Filter, provider_id: str) -> Filter:
-    """The filter, of the newest event with this id of its provider's. Raises StoreError."""
+    """The filter, limited to the newest event with this provider's id. Raises StoreError."""
     found = store.event_heads(EventFilter(dedupe_keys=keys_of(provider_id)), limit=1, newest_first=True)
     event_id = found[0].id if found else provider_id  # no event has such an id, so nothing is found
     return replace(which, event_id=event_id if which.event_id in (None, event_id) else provider_id)

@@ -18,19 +18,19 @@ from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
 from router.store.contract import PAGE, OperatorStore
 
-_MOST_LOOKED_AT = 100_000  #: deliveries of one event, which plans 10,000 at once
+_MOST_LOOKED_AT = 100_000  #: deliveries of one event that are read; an event plans 10,000 at once
 
 
 @dataclass
 class RerouteReport:
-    """Which deliveries were planned, and for which events none were and why."""
+    """Which deliveries were planned, and which events got none, with the reason."""
 
     dry_run: bool
     planned: list[tuple[str, PlannedDelivery]] = field(default_factory=list)  #: with the event's id
     events: int = 0  #: number of events that got deliveries
     skipped: list[tuple[str, str]] = field(default_factory=list)  #: (event id, reason)
     missing: list[str] = field(default_factory=list)  #: ids of the request that the store does not have
-    rest: ScanPosition | None = None  #: where to go on, if the work limit was reached before the end
+    rest: ScanPosition | None = None  #: where to continue, if the work limit was reached before the end
 
     def as_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -62,17 +62,17 @@ class Reroute:
     ruleset: Ruleset
     report: RerouteReport
     now_ms: Callable[[], int]
-    again: bool = False  #: also plan deliveries that an event has already
+    again: bool = False  #: also plan deliveries that an event already has
     advance: Callable[[int], None] = lambda _: None  #: called with 1 after each event
     limit: WorkLimit = NO_LIMIT
     again_syntax: str = "--again"  #: how a request says `again`, for the reasons in the report
 
     def by_ids(self, ids: Sequence[str]) -> None:
-        """Plan those events again, the oldest first. Raises StoreError."""
+        """Plan these events again, the oldest first. Raises StoreError."""
         # An id begins with the event's time, so sorted ids are in the events' order.
         for event_id in sorted(set(ids)):
             if self.limit.is_over():
-                self.report.skipped.append((event_id, "time was up; ask for it again"))
+                self.report.skipped.append((event_id, "the time was over; try again"))
                 continue
             event = self.store.event(event_id)
             if event is None:
@@ -87,7 +87,7 @@ class Reroute:
                 self.report.rest = ScanPosition(position.after, last)
                 return
             event = self.store.event(event_id)
-            if event is not None:  # not pruned meanwhile
+            if event is not None:  # it may have been pruned
                 self._plan(event)
             position = ScanPosition(seq, last)
 
@@ -104,7 +104,7 @@ class Reroute:
                 report.events += 1
                 report.planned += [(event.id, p) for p in planned]
             else:
-                report.skipped.append((event.id, "it was pruned meanwhile"))
+                report.skipped.append((event.id, "it was pruned in the meantime"))
         self.advance(1)
 
     def _new_deliveries(self, event: Event) -> list[PlannedDelivery] | str:
@@ -116,11 +116,12 @@ class Reroute:
             (d.rule, d.action, d.item) for d in self.store.deliveries(Filter(event_id=event.id), limit=_MOST_LOOKED_AT)
         }
         planned = [p for p in planned if (p.rule, p.action, p.item) not in had]
-        return planned or f"it has every delivery that these rules plan; {self.again_syntax} plans them once more"
+        return planned or f"it has every delivery that these rules plan; {self.again_syntax} plans them again"
 
 
 def _matching(store: OperatorStore, which: EventFilter, position: ScanPosition) -> Iterator[tuple[int, str, int]]:
-    """(seq, id, seq of the newest at the begin) of each event that matches; events that arrive later are left out."""
+    """(seq, id, seq of the newest at the beginning) of each event that matches. Events that arrive later are left
+    out."""
     last = position.last
     if not last:
         newest = store.event_heads(which, limit=1, newest_first=True)

@@ -1,6 +1,6 @@
 """Finds events by headers and by conditions on the payload.
 
-No index holds these, so a search reads events one by one, up to a bound.
+No index has these, so a search reads events one by one, up to a limit.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,20 +22,20 @@ from router.store.contract import PAGE, StoreReader
 
 @dataclass(frozen=True, slots=True)
 class EventTest:
-    """Conditions on an event beside those of the store's filter."""
+    """Conditions on an event besides the store's filter."""
 
-    headers: tuple[tuple[str, str], ...] = ()  #: (name in lower case, value): some value equals that
+    headers: tuple[tuple[str, str], ...] = ()  #: (name in lower case, value): the event has this value
     where: Condition | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)  #: how payloads are parsed
 
     def __bool__(self) -> bool:
-        """Whether it asks anything."""
+        """Whether it has any condition."""
         return bool(self.headers) or self.where is not None
 
     def holds(self, event: Event) -> bool:
-        """Whether the event fits. An event whose payload can't be parsed, or judged, does not."""
+        """Whether the event matches. An event whose payload can't be parsed or judged does not match."""
         if event.hidden_size is not None:
-            return False  # else a search would tell what is hidden
+            return False  # otherwise a search would reveal what is hidden
         named = event.named.by_name
         if any(value not in named.get(name, ()) for name, value in self.headers):
             return False
@@ -52,20 +52,20 @@ class EventTest:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one search looks at."""
+    """How much one search reads."""
 
     events: int
-    is_over: Callable[[], bool] = lambda: False  #: true when the time is up
+    is_over: Callable[[], bool] = lambda: False  #: true when the time is over
     advance: Callable[[int], None] = lambda _: None  #: called with 1 for each event
 
 
 @dataclass
 class FoundEvents:
-    """What a search found, and how far it looked."""
+    """The result of a search, and how far it read."""
 
     items: list[EventHead] = field(default_factory=list)  #: the newest first
-    scanned: int = 0  #: events that were looked at
-    scanned_to: EventHead | None = None  #: the last of them, if older ones were not looked at
+    scanned: int = 0  #: events that were read
+    scanned_to: EventHead | None = None  #: the last one read, if there are older ones
 
 
 @dataclass
@@ -73,7 +73,7 @@ class FoundDeliveries:
     """The same for deliveries."""
 
     items: list[Delivery] = field(default_factory=list)
-    scanned: int = 0  #: deliveries that were looked at
+    scanned: int = 0  #: deliveries that were read
     scanned_to: Delivery | None = None
 
 
@@ -104,7 +104,7 @@ def find_deliveries(
     if not test:
         return FoundDeliveries(newest_deliveries(store, which, limit, after))
     found = FoundDeliveries()
-    last: tuple[str, bool] = ("", False)  # the deliveries of an event mostly come one after the other
+    last: tuple[str, bool] = ("", False)  # the deliveries of an event mostly follow one another
     for delivery in _deliveries_back(store, which, after):
         if last[0] != delivery.event_id:
             event = store.event(delivery.event_id)
@@ -128,7 +128,7 @@ def _deliveries_back(store: StoreReader, which: Filter, after: int) -> Iterator[
 
 
 def headers_test(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Pairs of name and value, as EventTest has them."""
+    """Pairs of name and value, in the form of EventTest."""
     return tuple((name.lower(), value) for name, value in pairs)
 
 

@@ -1,6 +1,6 @@
 """Events, deliveries, attempts and problems as JSON, for the commands' `--json` and the admin API.
 
-Text from senders is kept as it is: JSON writes control characters as escapes.
+Text from senders is unchanged: JSON writes control characters as escapes.
 """
 
 import base64
@@ -55,7 +55,7 @@ def item_json(place: str | None, index: int | None) -> dict[str, Any]:
 
 def attempt_duration_ms(a: Attempt) -> int | None:
     """How long an attempt took, in ms. None while it runs, and when the daemon ended during the attempt: the store then
-    has the start as its end."""
+    has its start as its end."""
     if a.finished_at is None or (a.outcome is OutcomeKind.INTERRUPTED and a.finished_at == a.started_at):
         return None
     return a.finished_at - a.started_at
@@ -76,7 +76,7 @@ def attempt_json(a: Attempt) -> dict[str, Any]:
 
 
 def sent_json(sent: Sent) -> dict[str, Any]:
-    """What an attempt sent, as `--json` prints it."""
+    """The request of an attempt, as `--json` prints it."""
     return {
         "method": sent.method,
         "url": sent.url,

@@ -25,8 +25,9 @@ class Status:
     """The status at one moment, from the store and the daemon's notes in it."""
 
     location: str  #: of the store
-    pid: int | None  #: of the daemon that owns the store; 0: not known; None: no daemon runs
-    notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: the daemon wrote none
+    pid: int | None  #: of the daemon that owns the store; 0: unknown; None: no daemon runs
+    #: by the names in NOTES, see router.daemon.status_notes; empty: the daemon wrote none
+    notes: Mapping[str, dict[str, Any]]
     depths: Sequence[Depth]  #: with what is held
     holds: Holds
     size: int  #: bytes of the store's file
@@ -41,7 +42,7 @@ class Status:
 
     @property
     def waits(self) -> Waits:
-        """What targets make their deliveries wait for."""
+        """What the targets' deliveries wait for."""
         return waits_from(self.notes, self.holds, running=self.pid is not None)
 
     def as_json(self, now: int) -> dict[str, Any]:
@@ -139,13 +140,13 @@ def read_status(store: OperatorStore, pid: int | None, depths: Sequence[Depth] |
 
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:
-    """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
+    """What the targets' deliveries wait for; `pid` as in Status. Raises StoreError."""
     notes = {"waits": note(store, "waits")} if pid is not None else {}
     return waits_from(notes, store.holds(), running=pid is not None)
 
 
 def note(store: OperatorStore, name: str) -> dict[str, Any]:
-    """A note that a daemon wrote about itself; empty if there is none that can be read. Raises StoreError."""
+    """A note that a daemon wrote about itself; empty if there is none or it can't be read. Raises StoreError."""
     return _parsed(store.notes(), name)
 
 

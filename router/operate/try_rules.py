@@ -1,4 +1,4 @@
-"""Tries an edited text of the running rules: its problems, with the line and the place of each. Nothing is saved."""
+"""Tries an edited text of the running rules: shows its problems, each with its line and place. Nothing is saved."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from router.rules.yaml.problems import ProblemReport
 
 LONGEST_LINE = 160  #: characters of a line that are shown around the place of a problem
 _AROUND = 1  #: lines that are shown before and after
-_LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  #: as YAML's parser counts lines
+_LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  #: line ends as YAML's parser counts them
 _WORD = re.compile(r"[\w.$@/+-]+|.")
 
 
@@ -23,7 +23,7 @@ _WORD = re.compile(r"[\w.$@/+-]+|.")
 class RulesFileText:
     """One file of the running rules."""
 
-    label: str  #: as messages call it
+    label: str  #: its name in messages
     text: str
     name: str | None  #: of an included file; None: the main file
 
@@ -43,7 +43,7 @@ class PlacedProblem:
     """A problem, with the lines around its place."""
 
     problem: Problem
-    lines: Sequence[ShownLine]  #: empty when the problem is of another file
+    lines: Sequence[ShownLine]  #: empty when the problem is in another file
 
 
 def rules_files(running: RulesetText, rules: Path) -> list[RulesFileText]:
@@ -55,9 +55,9 @@ def rules_files(running: RulesetText, rules: Path) -> list[RulesFileText]:
 
 
 def try_text(loader: Loader, running: RulesetText, rules: Path, chosen: RulesFileText, text: str) -> Loaded:
-    """Load the running rules with this text in the place of one file; the other files as they run.
+    """Load the running rules with this text in place of one file. The other files are those that run.
 
-    Only files that the running rules include are read: a viewer of the page could otherwise read parts of others.
+    Only files that the running rules include are read: a viewer of the page could otherwise read parts of other files.
     """
     included = [
         IncludedBytes(one.pattern, one.name, (text if one.name == chosen.name else one.text).encode(), one.base_dir)
@@ -68,7 +68,7 @@ def try_text(loader: Loader, running: RulesetText, rules: Path, chosen: RulesFil
 
 
 def unread_includes(running: RulesetText, chosen: RulesFileText, text: str) -> list[str]:
-    """The entries of `include:` in an edited main file that the running rules have no file of."""
+    """The entries of `include:` in an edited main file for which the running rules have no file."""
     if chosen.name is not None or "include" not in text:
         return []
     main = parse_document(text, ProblemReport(chosen.label))

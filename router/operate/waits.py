@@ -32,9 +32,9 @@ class Waits:
     holds: Holds = field(default_factory=Holds)
 
     def of(self, delivery: Delivery, now: int) -> Waiting | None:
-        """What a delivery waits for; None when it is not pending, or when no reason is known.
+        """What a delivery waits for; None when it is not pending or no reason is known.
 
-        Then the daemon claims it at its next look, or no daemon runs.
+        Without a reason the daemon claims it at its next check, or no daemon runs.
         """
         if delivery.state is not State.PENDING:
             return None
@@ -67,7 +67,7 @@ class Waits:
         until = noted.get("until")
         known = isinstance(until, int) and 0 <= until <= LAST_MS
         if isinstance(until, int) and until <= now:
-            return None  # over; the daemon writes a new note within a second
+            return None  # it is over; the daemon writes a new note within a second
         return Waiting(Wait(noted["for"]), until if known else None)
 
 

@@ -1,4 +1,4 @@
-"""Numbers, durations and sizes in the units that people read, for the commands and the page."""
+"""Numbers, durations and sizes in readable units, for the commands and the page."""
 
 _VOWELS = frozenset("aeiou")
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000

@@ -97,7 +97,7 @@ def read_signed(
             raise
         return Body(Format.TEXT, decoded(body, UTF_8))
     if parse in ("form", "multipart", "xml") and body:
-        raise PayloadError(f"the body is JSON, and the source's parse: {parse} says that it is none")
+        raise PayloadError(f"the body is JSON, and the source's parse: {parse} says that it is not")
     return Body(Format.JSON, payload)
 
 
@@ -117,7 +117,7 @@ def _signed_structure(
     except NotXml:
         if parse == "xml" or (_is_xml_type(media_type) and bounded):
             raise
-    except PayloadError:  # stored by an earlier version, which read it as text
+    except PayloadError:  # earlier versions stored such a body as text
         if bounded:
             raise
     return None
@@ -142,7 +142,7 @@ def _structured(
     except PayloadError:
         if bounded or parse is not None:
             raise
-        return Body(Format.TEXT, decoded(body, charset))  # stored by an earlier version, which read it as text
+        return Body(Format.TEXT, decoded(body, charset))  # earlier versions stored such a body as text
 
 
 def _multipart(body: bytes, boundary: str | None, json_field: str | None, *, bounded: bool) -> Body:

@@ -32,7 +32,7 @@ def charset_of(content_type: str | None) -> str:
 
 
 def codec_of(name: str) -> str | None:
-    """Python's name of a charset; None for one that is not known."""
+    """Python's name of a charset; None for an unknown one."""
     return _BY_NAME.get(re.sub(r"[^a-z0-9]+", "_", name.lower()))
 
 

@@ -77,7 +77,7 @@ def by_quoted_printable(data: bytes) -> bytes:
 
 
 def chosen(quick: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """The quick decoder if it gives what `by_pieces` gives for every byte, plain and encoded; otherwise `by_pieces`."""
+    """`quick` if it decodes every byte as `by_pieces` does, plain and encoded; otherwise `by_pieces`."""
     plain = bytes(byte for byte in range(256) if byte != ord("%"))
     tried = plain + b"".join(b"%%%02x%%%02X" % (byte, byte) for byte in range(256)) + b" \n\t\r\n"
     try:

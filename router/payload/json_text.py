@@ -1,7 +1,7 @@
-"""Reads JSON as senders write it, within limits of depth and of the number of values.
+r"""Reads JSON from senders, within limits of depth and of the number of values.
 
-Invalid Unicode is replaced, since a provider would send the same signed body again and again: half a surrogate pair
-(`\\ud83d` alone) and bytes that are not UTF-8 become U+FFFD. Every other deviation from JSON is an error.
+Invalid Unicode is replaced: half a surrogate pair (`\ud83d` alone) and bytes that are not UTF-8 become U+FFFD. If it
+were refused, the provider would send the same signed body again and again. Every other deviation from JSON is an error.
 """
 
 import codecs
@@ -148,10 +148,10 @@ def _replace_half_pairs(data: bytes, what: str) -> bytes:
 
 
 def _values(data: bytes) -> int:
-    """The number of values in a JSON text, counted without parsing; counting ends soon after MAX_VALUES.
+    """The number of values in a JSON text, counted without parsing. Counting stops soon after MAX_VALUES.
 
-    Each comma and each opening bracket counts, except those of `[]` and `{}`. A container of blanks counts twice.
-    For a text that is not JSON the number means nothing.
+    Each comma and each opening bracket counts, except those of `[]` and `{}`. A container with only blanks in it counts
+    twice. If the text is not JSON, the number is meaningless.
     """
     if data.count(b",") + data.count(b"[") + data.count(b"{") < MAX_VALUES:
         return 1
@@ -172,7 +172,7 @@ def _values(data: bytes) -> int:
 
 
 def nested_deeper(data: bytes, payload: Any, limit: int) -> bool:
-    """Whether JSON, given as text and parsed, is nested deeper than the limit. Mostly the number of brackets tells."""
+    """Whether JSON, given as text and parsed, is nested deeper than the limit. The number of brackets usually tells."""
     return _brackets(data, limit + 1) > limit and _is_deeper(payload, limit)
 
 
@@ -180,7 +180,7 @@ def _brackets(data: bytes, most: int) -> int:
     """How many brackets open something; up to `most` of each kind are counted."""
     if len(data) >= LARGE:  # no copies of a large text
         return data.count(b"[") + data.count(b"{")
-    # Removing the few brackets of a text takes a quarter of the time of counting them, which looks at each byte.
+    # Removing the few brackets of a text takes a quarter of the time that counting them takes.
     return len(data) - len(data.replace(b"[", b"", most).replace(b"{", b"", most))
 
 

@@ -64,7 +64,7 @@ def read_parts(body: bytes, boundary: str | None) -> Parts:
                     parts.append(_part(segment, pieces))
                     segment = None
     except ParserLimitReached:
-        raise PayloadError(f"the form has more than {MAX_PARTS:,} parts, or headers beyond all use") from None
+        raise PayloadError(f"the form has more than {MAX_PARTS:,} parts, or too large headers") from None
     except (MultipartError, ValueError, LookupError):
         raise NotMultipart("the body is not valid multipart/form-data") from None
     return parts

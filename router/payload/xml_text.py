@@ -1,8 +1,8 @@
 """Reads XML into a mapping, within limits, and without document types and entities.
 
 `<a x="1"><b>t</b><b/></a>` is `{"a": {"@x": "1", "b": ["t", ""]}}`. Names keep their prefix. Text beside attributes or
-elements is `#text`. The parser is Expat with these handlers alone: it opens no files and no addresses, and a document
-type, which could define entities, ends the reading.
+elements is `#text`. The parser is Expat with the handlers of this module only: it opens no file and no address. A
+document type could define entities, so it ends the reading.
 """
 
 import re
@@ -22,7 +22,7 @@ _WIDE = (b"\xff\xfe<\0", b"\xfe\xff\0<")
 
 
 class NotXml(PayloadError):
-    """The text is not XML; other PayloadErrors are about XML that is not taken."""
+    """The text is not XML. Other PayloadErrors are about XML that is refused."""
 
 
 def is_like_xml(body: bytes) -> bool:
@@ -36,7 +36,7 @@ def read_xml(body: bytes, charset: str = UTF_8) -> Any:
     `charset`: the charset of the Content-Type. If it is UTF-8, the text's own declaration decides.
     """
     reader = _Reader()
-    # Expat is told UTF-8 always: it would look an unknown name up in Python's registry, whose cache keeps every name.
+    # Expat always gets UTF-8: it would look unknown names up in Python's registry, whose cache keeps every name.
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.ordered_attributes = True
@@ -53,7 +53,7 @@ def read_xml(body: bytes, charset: str = UTF_8) -> Any:
 
 
 def as_utf_8(body: bytes, charset: str) -> tuple[bytes, Codec | None]:
-    """The text in UTF-8, and how it was decoded; None: it is the body without leading blanks. Raises NotXml."""
+    """The text in UTF-8, and how it was decoded. None: the text is the body without leading blanks. Raises NotXml."""
     if charset == UTF_8:
         declared = _ENCODING.match(body)
         named = codec_of(declared[1].decode("ascii")) if declared else UTF_8
@@ -69,7 +69,7 @@ def as_utf_8(body: bytes, charset: str) -> tuple[bytes, Codec | None]:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise PayloadError("the body is XML with a document type, which is not taken; send it without, or say parse: text")
+    raise PayloadError("the body is XML with a document type, which is refused; send it without, or say parse: text")
 
 
 class _Reader:

@@ -24,13 +24,13 @@ Resources = TypeVar("Resources")
 
 @dataclass(frozen=True)
 class AttemptInput:
-    """What one attempt works with: the claim, the event and the current secrets."""
+    """What one attempt gets: the claim, the event and the current secrets."""
 
     claim: Claim
     parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed by its source's settings
-    secrets: Mapping[str, Secret]  #: of the current ruleset
+    secrets: Mapping[str, Secret]  #: the secrets of the current ruleset
     passing: frozenset[str] = frozenset()  #: globs of the source's headers that forwards pass on, in lower case
-    answers: bool = False  #: the sender waits for what it answers: the outcome is to have it
+    answers: bool = False  #: the sender waits for the action's answer, so the outcome must have it
 
     @property
     def event(self) -> Event:
@@ -44,7 +44,7 @@ class AttemptInput:
 
     @cached_property
     def item(self) -> Any:
-        """The item of a delivery by `for_each`, which is known by its place. Raises RenderError."""
+        """The item of a delivery by `for_each`, found by its place in the payload. Raises RenderError."""
         place = self.claim.delivery.item
         try:
             if place is not None:
@@ -55,7 +55,7 @@ class AttemptInput:
 
     @property
     def public_id(self) -> str:
-        """The id by which targets know what they get: the event's, or that of its item."""
+        """The id that targets see: the event's, or that of its item."""
         index = self.claim.delivery.item_index
         return self.event.id if index is None else f"{self.event.id}_{index}"
 
@@ -64,10 +64,11 @@ class AttemptInput:
 class Tools(Generic[Resources]):
     """What all attempts of one action type share in a running daemon. Belongs to the delivery loop."""
 
-    resources: Resources  #: what the type's `open_resources` gave
+    resources: Resources  #: the result of the type's `open_resources`
     stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
     lease: Lease = field(default_factory=Lease)  #: how long this process may run attempts
-    guard_lock: Path | None = None  #: what one guard of commands holds at a time; None: restarts wait for the lease
+    #: a file that one guard of commands locks at a time; None: a restarted daemon waits for the lease instead
+    guard_lock: Path | None = None
 
 
 class Action(Protocol):
@@ -80,20 +81,20 @@ class Action(Protocol):
 
     @property
     def target(self) -> TargetSpec:
-        """Where it goes: its deliveries count against this target's limits."""
+        """The target. Its limits apply to the action's deliveries."""
         ...
 
     def preview(self, job: AttemptInput) -> dict[str, Any]:
-        """What an attempt would do, as JSON data for `test`. Nothing is done; secrets show as `<secret:name>`.
+        """What an attempt would do, as JSON data for `test`. It has no effects; secrets show as `<secret:name>`.
 
         Raises RenderError when a template can't be rendered.
         """
         ...
 
     async def attempt(self, job: AttemptInput, tools: Tools[Any]) -> Outcome:
-        """Do it once.
+        """Make one attempt.
 
-        Expected failures are outcomes. It never blocks the loop, and when it is cancelled it leaves nothing running.
+        Expected failures are outcomes. It never blocks the loop, and a cancelled attempt leaves nothing running.
         """
         ...
 
@@ -103,22 +104,22 @@ class ChangedDefault:
     """An option whose default has changed; `check --upgrade` names the actions that leave it out."""
 
     option: str
-    before: str  #: what happened without the option, as the part of a sentence
+    before: str  #: what happened without the option, as a part of a sentence
     now: str
-    cure: str  #: what to write for the earlier meaning
+    cure: str  #: what to write to keep the earlier meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionType:
-    """All that the rest of the program knows about one type of action."""
+    """Everything that the rest of the program knows about one type of action."""
 
     name: str  #: the key in the rules file
     options: type[Options]  #: the model of the action's mapping
-    compile: Callable[[Any, Build], Action]  #: options in, action out; faults go to the build
+    compile: Callable[[Any, Build], Action]  #: compiles the options to an action; faults go to the build
     short_forms: Mapping[type, str] = field(default_factory=dict)
     """The option that a bare value stands for, by the value's plain Python type (str, list)."""
     value_hints: Mapping[type, str] = field(default_factory=dict)
-    """What to write instead of a bare value that is no short form, by its plain Python type."""
+    """What to write instead, for a bare value that is not a short form; by the value's plain Python type."""
     causes: tuple[Cause, ...] = ()  #: the causes of its failures, which `retry.on` may list
     retry_defaults: Mapping[str, Any] = field(default_factory=dict)
     """Keys of `retry` whose default differs from the general one, as written in YAML."""
@@ -127,16 +128,17 @@ class ActionType:
     compile_connection: Callable[[ConnectionOptions, Build], Any] | None = None
     """Compiles auth, tls and proxy of a named target, for `TargetSpec.connection`."""
     broken_connection: Callable[[str], Any] | None = None
-    """A connection by which every attempt fails for this reason: of recorded rules that a newer guard forbids."""
-    answers: bool = False  #: its attempts answer something that a sender can be told
+    """A connection whose attempts all fail with this reason, for recorded rules that a newer guard forbids."""
+    answers: bool = False  #: its attempts have an answer that can be sent to the sender
     danger: str | None = None
-    """What a stranger could make it do, such as `run this command`. Sources must then be verified. None: nothing."""
+    """What a stranger could make it do, such as `run this command`. Its sources must then be verified. None:
+    nothing."""
     confidential_keys: frozenset[str] = frozenset()
-    """Keys whose values may hold a secret by mistake: messages about the rules file don't show these values."""
+    """Keys whose values may hold a secret by mistake. Messages about the rules file don't show these values."""
     hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By the advice to give: words of other tools that people write for such an action."""
+    """Words of other tools for such an action, by the advice to give for them."""
     changed_defaults: tuple[ChangedDefault, ...] = ()
-    status_word: str = "status"  #: what an attempt's status number is
-    status_prefix: str = ""  #: what stands before the number where a line has little room
+    status_word: str = "status"  #: the meaning of an attempt's status number
+    status_prefix: str = ""  #: the text before the number in a short line
     open_resources: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
-    """Opens what its attempts share, such as connections, in the delivery loop; closed when that ends."""
+    """Opens what its attempts share, such as connections, in the delivery loop. It is closed when the loop ends."""

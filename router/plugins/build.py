@@ -22,16 +22,16 @@ class Fault:
     place: OptionPath
     message: str  #: cause and cure
     level: Level = Level.ERROR
-    is_guard: bool = False  #: it forbids this action only: recorded rules keep their other actions
+    is_guard: bool = False  #: it forbids this action only; recorded rules keep their other actions
 
 
 @dataclass(frozen=True, slots=True)
 class RuleFacts:
-    """What the rule of an action says."""
+    """What the action's rule says."""
 
     allow_code: bool | None = False  #: sender's text may reach any program; None: the action has no rule
     matched: frozenset[str] = frozenset()  #: headers that the rule matches on, in lower case
-    open_path: bool = False  #: a source's path has named parts, so that senders choose a part of event.path
+    open_path: bool = False  #: senders choose a part of event.path, since a source's path has named parts
     has_item: bool = False  #: the rule has `for_each`
 
 
@@ -48,11 +48,11 @@ class Build:
     targets: Mapping[str, TargetSpec] = attribute(default_factory=dict)
     secrets: Mapping[str, Secret] = attribute(default_factory=dict)  #: the declared secrets by name; some may be unset
     find_secret: Callable[[SecretRef, OptionPath], Secret] | None = None
-    """Resolves a secret. When it is unset, it reports that at the place and gives an unset Secret."""
+    """Resolves a secret. It reports an unset one at its place and returns an unset Secret."""
     find_file: Callable[[str, OptionPath, bool], bytes | None] | None = None
-    """Reads a file that the options name, private or not. When that fails, it reports that at the place."""
-    hidden: dict[str, Secret] | None = None  #: by any name: secrets that outcomes hide; shared by the whole file
-    require_secrets: bool = True  #: an unset secret is an error; else a note
+    """Reads a file that the options name, private or not. It reports a failure at the place and returns None."""
+    hidden: dict[str, Secret] | None = None  #: secrets that outcomes hide, by any name; shared by the whole file
+    require_secrets: bool = True  #: whether an unset secret is an error; otherwise it is a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: any, off, or the folder that programs of commands must be in
     allow_code: bool | None = False  #: sender's text may reach any program; None: the action has no rule
@@ -61,12 +61,13 @@ class Build:
     )  #: files that no append may write; shared by the whole file, and actions add to it
     found: dict[Any, Any] = attribute(
         default_factory=dict
-    )  #: results of looks at the disk, shared by the actions of the file
-    at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: checks that need the whole file compiled
+    )  #: results of checks of the disk, shared by the actions of the file
+    #: checks that run when the whole file is compiled
+    at_end: list[Callable[[], None]] = attribute(default_factory=list)
     matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
     open_path: bool = False  #: senders choose a part of event.path
     has_item: bool = False  #: the action's rule has `for_each`
-    recorded: bool = False  #: the text comes from the store, and not from the rules file
+    recorded: bool = False  #: the text comes from the store, not from the rules file
     faults: list[Fault] = attribute(default_factory=list)
 
     @property
@@ -83,7 +84,8 @@ class Build:
         self.faults.append(Fault(place, message, is_guard=True))
 
     def fault_unless_recorded(self, message: str, *place: str | int) -> None:
-        """Report an error that earlier versions did not see; only a warning in a recorded text, which has to load."""
+        """Report an error that earlier versions accepted. In a recorded text it is a warning, so that the text still
+        loads."""
         self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:
@@ -97,9 +99,12 @@ class Build:
         return self.find_secret(ref, place)
 
     def file(self, name: str, *place: str | int, private: bool = False) -> bytes | None:
-        """The content of a file that the options name, such as a certificate; None when it can't be used, which is
-        reported. The daemon watches the file: when it changes, the rules are loaded again. `private`: it is noted when
-        every user can read it."""
+        """The content of a file that the options name, such as a certificate. None, after a report, when it can't be
+        used.
+
+        The daemon watches the file and reloads the rules when it changes. With `private` a note is reported when every
+        user can read the file.
+        """
         if self.find_file is None:
             try:
                 return (self.base_dir / name).read_bytes()
@@ -109,8 +114,9 @@ class Build:
         return self.find_file(name, place, private)
 
     def hide(self, secret: Secret) -> None:
-        """Have answers and output be kept without this value, as they are without each secret that `secret` gave.
+        """Hide this value in stored answers and outputs, like the secrets from `secret`.
 
-        It is for a text made of several secrets, such as a user with a password in base64."""
+        Use it for a text made from several secrets, such as user and password in base64.
+        """
         if self.hidden is not None and secret.is_set:
             self.hidden[f"{secret.name} {len(self.hidden)}"] = secret

@@ -1,4 +1,4 @@
-"""How the router shows who it is to a server, and how it gets there: the keys `auth`, `tls` and `proxy`."""
+"""How the router authenticates to a server and connects to it: the keys `auth`, `tls` and `proxy`."""
 
 from typing import Annotated, Any
 
@@ -40,7 +40,7 @@ class BasicOptions(Options):
 
 
 class AuthOptions(Options):
-    """How the router shows who it is. Exactly one of basic, bearer, and header with value."""
+    """How the router authenticates. Exactly one of basic, bearer, and header with value."""
 
     basic: BasicOptions | None = Field(default=None, description="Sent as Authorization: Basic.")
     bearer: OneSecret | None = Field(default=None, description="Sent as Authorization: Bearer.")
@@ -49,7 +49,7 @@ class AuthOptions(Options):
 
 
 class TlsOptions(Options):
-    """Which server is trusted, and the certificate by which the router shows who it is. All files are PEM."""
+    """Which server is trusted, and the router's own certificate. All files are PEM."""
 
     ca: str | None = Field(default=None, description="File: the authorities that are trusted instead of the system's.")
     cert: str | None = Field(default=None, description="File: the client certificate, then those that lead to its CA.")

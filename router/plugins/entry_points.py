@@ -1,4 +1,4 @@
-"""Plugins of other packages, by entry points: what they give, and what is wrong with those that can't be used."""
+"""Finds plugins of other packages by entry points, and says why one can't be used."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ RESERVED = frozenset(
         *("none", "scheme"),
     }
 )
-"""Keys beside an action's type or a scheme's name, which no plugin can take."""
+"""Keys that can stand beside an action's type or a scheme's name. A plugin can't have such a name."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _LONGEST_REASON = 300  #: characters
 
@@ -28,14 +28,14 @@ T = TypeVar("T")
 class InstalledPlugin:
     """A plugin that is installed, whether or not it can be used."""
 
-    group: str  #: of its entry point
-    name: str  #: the word in a rules file
-    package: str  #: with its version
+    group: str  #: the group of its entry point
+    name: str  #: its name in a rules file
+    package: str  #: the package, with its version
     error: str = ""  #: why it can't be used
 
     @property
     def kind(self) -> str:
-        """What it is, in a word."""
+        """The kind of plugin, in a word."""
         return "action" if self.group == ACTIONS else "scheme"
 
     def sentence(self) -> str:
@@ -52,10 +52,10 @@ class Found(Generic[T]):
 
 
 def find(group: str, taken: Callable[[], Collection[str]], fit: Callable[[str, str, Any], T]) -> Found[T]:
-    """Load the plugins of a group; `taken` gives the names of the program itself.
+    """Load the plugins of a group. `taken` has the program's own names.
 
-    `fit` is called with name, package and object, and raises ValueError with the reason when it does not fit. A plugin
-    that fails in any way is only reported.
+    `fit` gets name, package and object, and raises ValueError with the reason when the object does not fit. A plugin
+    that fails is reported; the others are loaded.
     """
     usable: dict[str, T] = {}
     installed: list[InstalledPlugin] = []
@@ -68,7 +68,7 @@ def find(group: str, taken: Callable[[], Collection[str]], fit: Callable[[str, s
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
                 usable[point.name] = fit(point.name, package, point.load())
             error = ""
-        except KeyboardInterrupt:  # a person ends the program
+        except KeyboardInterrupt:  # the operator ends the program
             raise
         except BaseException as found:  # noqa: BLE001 - a foreign module may do anything while it is imported
             error = _reason(found)
@@ -88,7 +88,7 @@ def _package(point: EntryPoint) -> str:
 
 def _check_name(name: str, taken: Collection[str], usable: Collection[str]) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueError("its name is no word of lower-case letters, digits, _ and -, up to 64")
+        raise ValueError("its name is not a word of lower-case letters, digits, _ and -, up to 64")
     if name in RESERVED:
         raise ValueError("its name is a key of the rules file; the package has to choose another")
     if name in taken:
@@ -98,7 +98,7 @@ def _check_name(name: str, taken: Collection[str], usable: Collection[str]) -> N
 
 
 def _reason(error: BaseException) -> str:
-    """Its text for a person, in one line. An error of an import may quote code, but no secret."""
+    """The error's text in one line. An import error may quote code, but no secret."""
     text = text_of(error, _LONGEST_REASON)
     if type(error) is ValueError:
         return text
@@ -107,7 +107,7 @@ def _reason(error: BaseException) -> str:
 
 
 def text_of(error: BaseException, longest: int) -> str:
-    """Its text in one line that is safe to print; empty if it gives none."""
+    """The error's text in one line that is safe to print; empty if it has none."""
     try:
         return one_line(str(error), longest)
     except BaseException:  # noqa: BLE001 - of a foreign class
@@ -120,7 +120,7 @@ def one_line(text: str, longest: int) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The last line of the plugin's own code that the error came through."""
+    """The last line of the plugin's own code in the traceback."""
     trace = error.__traceback__
     found = ""
     own = sys.modules[__name__].__file__

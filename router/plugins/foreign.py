@@ -1,4 +1,4 @@
-"""Plugins of other packages behind a guard: whatever they raise, only what uses them fails."""
+"""Guards plugins of other packages: whatever they raise, only what uses them fails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,14 +31,14 @@ from router.plugins.target import TargetSpec
 
 _LONGEST_TEXT = 200  #: characters of a foreign exception
 _LONGEST_REASON = 500  #: characters of an outcome's error
-_LONGEST_EXCERPT = 16 * 1024  #: characters, as many as a command's output has bytes
+_LONGEST_EXCERPT = 16 * 1024  #: characters; as many as a command's output may have
 _LARGEST_STATUS = 2**31
 
 log = structlog.get_logger()
 
 
 def fit_action(name: str, package: str, found: Any) -> ActionType:
-    """The action type, guarded. Raises ValueError when the object is none."""
+    """The action type, guarded. Raises ValueError when the object is not an action type."""
     if not isinstance(found, ActionType):
         raise ValueError(f"expected an ActionType of router.plugins.action, found {_kind(found)}")
     if found.name != name:
@@ -71,7 +71,7 @@ def _compiled(found: ActionType, package: str, options: Any, build: Build) -> Ac
 
 @dataclass(frozen=True, slots=True)
 class _Unopened:
-    """In place of resources that could not be opened."""
+    """Stands for resources that could not be opened."""
 
     reason: str
 
@@ -80,7 +80,7 @@ class _Unopened:
 async def _opened(
     open_resources: Callable[[], AbstractAsyncContextManager[Any]], name: str, package: str
 ) -> AsyncIterator[Any]:
-    """The resources, or why there are none: the deliveries of other actions go on."""
+    """The resources, or the reason why they can't be opened. Deliveries of other actions are not affected."""
     stack, resources = AsyncExitStack(), None
     try:
         resources = await stack.enter_async_context(open_resources())
@@ -102,7 +102,7 @@ async def _opened(
 
 @dataclass(frozen=True, slots=True)
 class _ForeignAction:
-    """An action of a plugin. An exception of `attempt` is caught where attempts are made."""
+    """An action of a plugin. The caller of `attempt` catches its exceptions."""
 
     type: str
     target: TargetSpec
@@ -129,14 +129,14 @@ class _ForeignAction:
             return _checked(await self.made.attempt(job, tools), self.package)
         except (Exception, GeneratorExit):
             raise
-        except BaseException as error:  # such as SystemExit, which would end all deliveries
+        except BaseException as error:  # for example SystemExit, which would end all deliveries
             if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
                 raise
             raise RuntimeError(f"the plugin of {self.package} raised {type(error).__name__}") from error
 
 
 def _checked(outcome: Any, package: str) -> Outcome:
-    """The outcome as the store can keep it. Raises TypeError for what is none."""
+    """The outcome in a form that the store can keep. Raises TypeError for anything else."""
     if not isinstance(outcome, Outcome):
         raise TypeError(f"the plugin of {package} gave no Outcome")
     fits = (
@@ -156,7 +156,7 @@ def _checked(outcome: Any, package: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Unusable:
-    """The action of a plugin that failed while it was compiled; the loader drops it."""
+    """Stands for an action whose plugin failed while it was compiled. The loader drops it."""
 
     type: str
     target: TargetSpec
@@ -171,7 +171,7 @@ class _Unusable:
 
 
 def fit_scheme(name: str, package: str, found: Any) -> Scheme:  # noqa: ARG001 - as for actions
-    """The scheme, guarded. Raises ValueError when the object is none."""
+    """The scheme, guarded. Raises ValueError when the object is not a scheme."""
     missing = [word for word in ("Options", "DEFAULTS", "PROFILE", "compile") if not hasattr(found, word)]
     if missing:
         raise ValueError(f"a scheme has Options, DEFAULTS, PROFILE and compile; it lacks {', '.join(missing)}")
@@ -203,7 +203,7 @@ class _ForeignScheme:
 
 
 class _ForeignVerifier:
-    """A verifier of a plugin. What fails lets nobody in."""
+    """A verifier of a plugin. If it fails, the request is refused."""
 
     def __init__(self, made: Verifier, package: str) -> None:
         self._made = made
@@ -234,7 +234,7 @@ class _ForeignVerifier:
 
 
 class _Closed:
-    """Lets nobody in; the loader drops it."""
+    """Refuses every request. The loader drops it."""
 
     verifies = True
     signed_parts: SignedParts | None = None

@@ -1,4 +1,4 @@
-"""What a handshake offers."""
+"""The interface of handshakes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from router.plugins.scheme import Unverified, Verifier
 
 
 class Handshake(Protocol):
-    """A compiled handshake of one source: answers the requests by which a provider tests the address."""
+    """A compiled handshake of one source: answers the requests with which a provider tests the address."""
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """HTTP methods that it takes besides the source's."""
+        """HTTP methods that it needs besides the source's."""
         ...
 
     def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
-        """Answer or refuse a request that the provider does not sign as it signs events; None for any other request."""
+        """Answer or refuse a request that is not signed like an event. None for any other request."""
         ...
 
     def after_verification(self, inbound: Inbound, payload: Any) -> Reply | Unverified | None:
-        """Answer or refuse a verified request that only tests the address; None when it is an event."""
+        """Answer or refuse a verified request that only tests the address. None for an event."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Handshakes:
-    """Several handshakes of one source; the first one that knows the request answers it."""
+    """Several handshakes of one source. The first one that recognizes the request answers it."""
 
     all: tuple[Handshake, ...]
 
@@ -60,7 +60,7 @@ class HandshakeKind(Protocol):
 
     @property
     def compile(self) -> "Callable[[Any, Build], Handshake]":
-        """Options in, Handshake out; faults go to the build."""
+        """Compile the options to a handshake. Faults go to the build."""
         ...
 
 
@@ -74,5 +74,5 @@ class ProbeKind(Protocol):
 
     @property
     def compile(self) -> "Callable[[Sequence[Any], Sequence[str], Verifier | None, Build], Handshake]":
-        """Options of all probes, the source's methods and its verifier in, Handshake out; faults go to the build."""
+        """Compile all probes, with the source's methods and verifier, to a handshake. Faults go to the build."""
         ...

@@ -1,4 +1,4 @@
-"""The base of the models that the rules file is read into."""
+"""The base of the models for the rules file."""
 
 from pydantic import BaseModel, ConfigDict
 

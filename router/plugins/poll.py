@@ -1,4 +1,4 @@
-"""What a source offers that the router asks, instead of waiting for its requests."""
+"""The interface of polls: of sources that the router asks for events."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from router.plugins.options import Options
 class PolledItem:
     """One item of an answer, or the answer as a whole."""
 
-    id: str  #: by which polls know it again
-    body: bytes  #: of its event
+    id: str  #: polls recognize the item by it
+    body: bytes  #: the body of its event
     content_type: str | None
     payload: Any
 
@@ -23,7 +23,7 @@ class Poll(Protocol):
 
     @property
     def method(self) -> str:
-        """Of its requests, and its events."""
+        """The method of its requests and of its events."""
         ...
 
     @property
@@ -38,12 +38,12 @@ class Poll(Protocol):
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether TLS tells that the answer comes from the service."""
+        """Whether TLS proves that the answer comes from the service."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Of what makes it start anew when it changes."""
+        """A hash of the settings whose change makes the poll start anew."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Poll(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Its settings in force, for display; secrets by name."""
+        """Its settings in force, for display, with the names of secrets."""
         ...
 
     def read(self, body: bytes, content_type: str | None) -> Sequence[PolledItem]:
@@ -71,5 +71,5 @@ class PollKind(Protocol):
 
     @property
     def compile(self) -> "Callable[[Any, Any, int, Build], Poll]":
-        """Options, the source's `parse` and `max_body` in, Poll out; faults go to the build."""
+        """Compile the options, with the source's `parse` and `max_body`, to a poll. Faults go to the build."""
         ...

@@ -1,4 +1,4 @@
-"""What a preset offers for a provider whose requests can't be verified."""
+"""The interface of presets for providers whose requests can't be verified."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -7,11 +7,11 @@ from router.plugins.scheme import SenderProfile
 
 
 class SourcePreset(Protocol):
-    """The habits of a provider, beside a `verify` that the file has to say."""
+    """A provider's defaults. The file must say `verify` itself."""
 
     @property
     def DEFAULTS(self) -> Mapping[str, Any]:  # noqa: N802 - as in Scheme
-        """Keys of the source that it sets unless the file does, as written in YAML."""
+        """Defaults for keys of the source, as written in YAML."""
         ...
 
     @property

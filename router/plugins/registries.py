@@ -18,22 +18,22 @@ from router.plugins.scheme import Scheme
 
 @dataclass(frozen=True, slots=True)
 class Registries:
-    """The plugins that a rules file may name; the daemon and the commands hand them to the loader."""
+    """The plugins that a rules file may name. The daemon and the commands give them to the loader."""
 
     actions: Mapping[str, ActionType]
     schemes: Mapping[str, Scheme]
     handshakes: Mapping[str, HandshakeKind]
     probes: ProbeKind
     polls: PollKind
-    presets: Mapping[str, SourcePreset]  #: of providers that can't be verified
-    plugins: Sequence[InstalledPlugin] = ()  #: of other packages
+    presets: Mapping[str, SourcePreset]  #: presets of providers that can't be verified
+    plugins: Sequence[InstalledPlugin] = ()  #: plugins of other packages
 
     def danger(self, type_name: str) -> str | None:
-        """See ActionType.danger; None for a type that is not installed any more."""
+        """See ActionType.danger. None for a type that is no longer installed."""
         return self.actions[type_name].danger if type_name in self.actions else None
 
     def broken_plugin(self, group: str, name: str) -> str | None:
-        """Why the plugin of that name can't be used, if there is one."""
+        """Why the plugin of that name can't be used; None if there is no such plugin."""
         broken = (one for one in self.plugins if one.group == group and one.name == name and one.error)
         return next((one.sentence() for one in broken), None)
 
@@ -44,7 +44,7 @@ class Registries:
         return tuple(dict.fromkeys(found))
 
     def target_url_faults(self, url: str, secrets: Mapping[str, Secret]) -> list[str]:
-        """What is wrong with the url of a named target: messages with the cure; none when it is fine."""
+        """What is wrong with the url of a named target: messages with the cure, empty when it is right."""
         found = (
             fault
             for one in self._with_targets()
@@ -60,7 +60,7 @@ class Registries:
         )
 
     def broken_connection(self, reason: str) -> Any:
-        """A connection by which every attempt fails for this reason."""
+        """A connection whose attempts all fail with this reason."""
         return next((one.broken_connection(reason) for one in self._with_targets() if one.broken_connection), None)
 
     @property

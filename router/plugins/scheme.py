@@ -1,4 +1,4 @@
-"""What a verification scheme offers."""
+"""The interface of verification schemes."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -15,17 +15,17 @@ from router.plugins.options import Options
 @made_often
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The sender is verified; the request has lost its plain credentials."""
+    """The sender is verified. The request has lost its plain credentials."""
 
     inbound: Inbound
 
 
 class VerifyFailure(StrEnum):
-    """Why a verification failed; a label of metrics."""
+    """Why a verification failed. It is a label of metrics."""
 
-    MISSING = "missing"  #: a header or parameter that it needs, or its value
-    MALFORMED = "malformed"  #: not in the form in which such senders write it
-    MISMATCH = "mismatch"  #: no secret fits: another sender, a wrong secret, or the request was changed on its way
+    MISSING = "missing"  #: a header or parameter that the scheme needs is missing or empty
+    MALFORMED = "malformed"  #: it is not in the form that such senders write
+    MISMATCH = "mismatch"  #: no secret fits: another sender, a wrong secret, or a request that was changed on its way
     TIME = "time"  #: it was signed at a time too far from now
 
 
@@ -42,18 +42,18 @@ class Unverified:
 class KeysAwaited:
     """The provider's public keys are being fetched; the request can be judged once that is done."""
 
-    fetched: "Future[None]"  #: done when `verify` should be called again, whether the keys came or not
+    fetched: "Future[None]"  #: done when `verify` should be called again, with the keys or without
 
 
 @dataclass(frozen=True, slots=True)
 class KeysUnavailable:
-    """The provider's public keys can't be had just now. The sender did nothing wrong, and should try again."""
+    """The provider's public keys can't be fetched at present. The sender did nothing wrong and should try again."""
 
     reason: str
 
 
 Verdict = Verified | Unverified | KeysAwaited | KeysUnavailable
-"""What a verifier says of a request."""
+"""The verdict of a verifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class SenderProof:
 
 @dataclass(frozen=True, slots=True)
 class Unsignable:
-    """The rules file and its secrets are not enough to sign such a request; the reason has no full stop."""
+    """The rules file and its secrets are not enough to sign such a request. The reason has no full stop."""
 
     reason: str
 
@@ -80,12 +80,12 @@ class SenderProfile:
     ids: tuple[str, ...] = ()  #: headers with an id of the delivery
     form: bool = False  #: it sends forms, at least sometimes
     headers: tuple[str, ...] = ()
-    """Globs of its headers, the signature included, that forwards pass on. `{key}` is an option's value."""
+    """Globs of its headers that forwards pass on, including the signature. `{key}` is an option's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedParts:
-    """What a signature covers besides the body. Somebody who recorded a request can change all the rest."""
+    """What a signature covers besides the body. Anybody who recorded a request can change the rest."""
 
     headers: frozenset[str] = frozenset()  #: in lower case
     query: bool = False
@@ -97,20 +97,20 @@ class Verifier(Protocol):
 
     @property
     def verifies(self) -> bool:
-        """False only for the scheme none, where anybody may send."""
+        """False only for the scheme none, which lets anybody send."""
         ...
 
     @property
     def signed_parts(self) -> SignedParts | None:
-        """None without a signature: a credential vouches for the whole request, or the scheme is none."""
+        """None without a signature: the scheme is none, or a credential covers the whole request."""
         ...
 
     def verify(self, inbound: Inbound, now: int) -> Verdict:
-        """Judge the raw request; `now` in ms. Compares in constant time, and never raises."""
+        """Check the raw request at `now` (ms). Compares in constant time and never raises."""
         ...
 
     def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
-        """What the sender would add, by the first secret that is set; `now` in ms. `verify` accepts the result."""
+        """What the sender would add at `now` (ms), by the first secret that is set. `verify` accepts the result."""
         ...
 
 
@@ -124,15 +124,15 @@ class Scheme(Protocol):
 
     @property
     def DEFAULTS(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
-        """Keys of the source that the scheme sets unless the file does, as written in YAML."""
+        """Defaults for keys of the source, as written in YAML."""
         ...
 
     @property
     def PROFILE(self) -> SenderProfile:  # noqa: N802 - a constant of the module
-        """What its provider sends beside the signature."""
+        """What its provider sends besides the signature."""
         ...
 
     @property
     def compile(self) -> "Callable[[Any, Build], Verifier]":
-        """Options in, Verifier out; faults go to the build."""
+        """Compile the options to a verifier. Faults go to the build."""
         ...

@@ -1,4 +1,4 @@
-"""Where actions go, and the limits that hold there."""
+"""Targets of actions and their limits."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,10 +13,15 @@ class BreakerSpec(Options):
     """When a target counts as down, and how it is tested then."""
 
     failures: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=10, description="Failures in a row that open it; fewer would open it on the blip of one restart."
+        default=10, description="Failures in a row that open it. With fewer, one restart of the target would open it."
     )
-    pause: Duration = Field(default=5.0, description="Until one attempt is made to see; doubled when that fails.")
-    max_pause: Duration = Field(default=60.0, description="The longest pause: a target that is back is noticed in it.")
+    pause: Duration = Field(
+        default=5.0, description="The first pause before a test attempt; doubled when the test fails."
+    )
+    max_pause: Duration = Field(
+        default=60.0,
+        description="The longest pause. A target that works again is noticed after this time at the latest.",
+    )
 
 
 _NONE = "none"
@@ -32,12 +37,12 @@ BreakerField = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """Where actions go, and the limits that all of them share there."""
+    """A target of actions, with the limits that they share."""
 
-    key: str  #: the target's name; else the origin of a literal url; else rule/action
+    key: str  #: the target's name, else the origin of a literal url, else rule/action
     concurrency: int  #: attempts under way at once
     rate: float | None = None  #: attempts started a second; None: no limit
     url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
     breaker: BreakerSpec = NO_BREAKER
-    paused: bool = False  #: by the rules file: its deliveries are held
-    connection: Any = None  #: of a named target: what its type of action made of auth, tls and proxy
+    paused: bool = False  #: the rules file pauses it: its deliveries wait
+    connection: Any = None  #: of a named target: its auth, tls and proxy, compiled by its action type

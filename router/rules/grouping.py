@@ -13,11 +13,11 @@ from router.payload.redact.chosen import MARK
 from router.rules.match.fields import ItemField
 from router.rules.source import Field
 
-LONGEST_KEY = 1024  #: bytes; longer keys are stored as their hash, with every delivery
+LONGEST_KEY = 1024  #: bytes; a longer key is stored as its hash, since every delivery has it
 
 
 def key_of(field: Field, parsed: ParsedEvent, item: Item | None) -> str | None:
-    """Canonical JSON of a field's values, or its hash if long; None if there are none, and if they can't be read."""
+    """Canonical JSON of a field's values, or its hash if long; None if there are none or they can't be read."""
     try:
         if isinstance(field, ItemField):
             values = [] if item is None else field.of(item.value)
@@ -26,7 +26,7 @@ def key_of(field: Field, parsed: ParsedEvent, item: Item | None) -> str | None:
     except EvaluationError:
         return None
     if all(value == MARK for value in values):
-        return None  # a redacted value is the same in all events, and says nothing of this one
+        return None  # a redacted value is the same in all events, so it can't group them
     key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
 
@@ -40,7 +40,7 @@ class LatestBy:
     max_wait_ms: int = 0
 
     def group(self, parsed: ParsedEvent, item: Item | None) -> Group | None:
-        """The group of the delivery of this event, or of an item of it; None: it stands alone."""
+        """The group of this event's delivery, or of an item's; None if it has no group."""
         key = key_of(self.field, parsed, item)
         return None if key is None else Latest(key, self.wait_ms, self.max_wait_ms)
 
@@ -53,7 +53,7 @@ class OnceBy:
     within_ms: int
 
     def group(self, parsed: ParsedEvent, item: Item | None) -> Group | None:
-        """The group of the delivery of this event, or of an item of it; None: it stands alone."""
+        """The group of this event's delivery, or of an item's; None if it has no group."""
         key = key_of(self.field, parsed, item)
         return None if key is None else Once(key, self.within_ms)
 

@@ -11,12 +11,12 @@ from router.rules.ruleset import Ruleset
 
 
 def notice(ruleset: Ruleset, kind: str, subject: str, facts: Mapping[str, Any], now: int) -> Notice | None:
-    """The notice of something that happened at `now` (ms); None when no rule wants it."""
+    """The notice of something that happened at `now` (ms); None when no rule listens to it."""
     return _planned(ruleset, kind, subject, own_event(kind, subject, facts, now)) if ruleset.hears_itself else None
 
 
 def gathered_notice(ruleset: Ruleset, gathered: Gathered, now: int) -> Notice | None:
-    """The notice of what was gathered; None when no rule wants it."""
+    """The notice about gathered happenings; None when no rule listens to it."""
     if not ruleset.hears_itself:
         return None
     return _planned(ruleset, gathered.kind, gathered.subject, gathered_event(gathered, now))

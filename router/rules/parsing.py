@@ -18,14 +18,14 @@ def parse_event(event: Event, source: Source | None) -> ParsedEvent:
 
 
 class Arriving(NamedTuple):
-    """An event as it came, and its body as it was read."""
+    """An event as it was sent, and its body as it was read."""
 
     sent: ParsedEvent
     read: Body
 
 
 def read_arriving(event: Event, source: Source) -> Arriving:
-    """Parse an event that arrives, within all limits. Raises PayloadError.
+    """Parse an arriving event, within all limits. Raises PayloadError.
 
     If a signed body is of another format than its Content-Type says, the header is corrected, so that no later reader,
     such as a target, is misled.
@@ -39,8 +39,10 @@ def read_arriving(event: Event, source: Source) -> Arriving:
 
 
 def as_stored(arriving: Arriving, source: Source) -> ParsedEvent:
-    """The event as it is stored, without what its source redacts: rules and templates see no more. Raises PayloadError
-    when what is redacted can't be found."""
+    """The event as it is stored, without what its source redacts. Rules and templates see only this.
+
+    Raises PayloadError when the values to redact can't be found.
+    """
     if source.redact is None:
         return arriving.sent
     event, chosen = source.redact.event(arriving.sent.event, arriving.read, source)
@@ -53,7 +55,7 @@ def as_stored(arriving: Arriving, source: Source) -> ParsedEvent:
 
 
 def parse_arriving(event: Event, source: Source) -> ParsedEvent:
-    """An event that arrives, as it is stored. Raises PayloadError."""
+    """An arriving event as it is stored. Raises PayloadError."""
     return as_stored(read_arriving(event, source), source)
 
 

@@ -22,7 +22,7 @@ _OURS = "-"  #: paths below /-/ belong to the daemon
 class PathPattern:
     """A path with named parts."""
 
-    segments: tuple[str, ...]  #: literals as they are, named parts as `{name}`
+    segments: tuple[str, ...]  #: literals unchanged, named parts as `{name}`
     names: tuple[str, ...]
 
     @property
@@ -49,7 +49,7 @@ class PathPattern:
 
 
 def path_pattern(path: str) -> PathPattern | None:
-    """The pattern that a path writes; None for a path without names. Raises ValueError with the cure."""
+    """The pattern in a path; None for a path without names. Raises ValueError with the cure."""
     if "{" not in path and "}" not in path:
         return None
     segments = path.split("/")[1:]
@@ -61,9 +61,11 @@ def path_pattern(path: str) -> PathPattern | None:
         if found is None:
             continue
         if not PART_NAME.fullmatch(found[1]):
-            raise ValueError(f'"{segment}" is no name in braces; it has letters, digits and _, such as {{team}}')
+            raise ValueError(
+                f'"{segment}" is not a valid name in braces; it has letters, digits and _, such as {{team}}'
+            )
         if found[1] in names:
-            raise ValueError(f"{segment} stands twice in the path; give each part a name of its own")
+            raise ValueError(f"{segment} is repeated in the path; give each part its own name")
         names.append(found[1])
     return PathPattern(tuple(segments), tuple(names))
 
@@ -102,7 +104,7 @@ class PathPatterns:
         branch.source = source
 
     def find(self, path: str) -> "Source | None":
-        """The source of a decoded path; it visits each pattern's branches once at the most."""
+        """The source of a decoded path. It visits each pattern's branches at most once."""
         if self.empty:
             return None
         segments = path.split("/")[1:]

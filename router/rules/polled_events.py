@@ -7,7 +7,7 @@ from router.plugins.poll import PolledItem
 from router.rules.parsing import Arriving, read_arriving
 from router.rules.source import Source
 
-_ADDRESS = "127.0.0.1"  #: the router asked itself
+_ADDRESS = "127.0.0.1"  #: the router itself made the request
 
 
 def polled_event(source: Source, item: PolledItem, now: int) -> Event:
@@ -17,7 +17,7 @@ def polled_event(source: Source, item: PolledItem, now: int) -> Event:
 
 
 def arriving_item(source: Source, item: PolledItem, event: Event) -> Arriving:
-    """An item's event as it came. Raises PayloadError."""
+    """An item's event before it is redacted. Raises PayloadError."""
     if source.poll is not None and source.poll.has_items:  # it was parsed with its answer
         return Arriving(ParsedEvent(event, item.payload), Body(Format.JSON, item.payload))
     return read_arriving(event, source)

@@ -1,4 +1,4 @@
-"""`redact`: removes values from an event before it is stored. Rules and templates see what is stored."""
+"""`redact`: removes values from an event before it is stored. Rules and templates see only the stored event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from router.rules.source import Source
 
 DIGESTS = frozenset({"content-md5", "digest", "content-digest", "repr-digest"})
-"""Headers, in lower case, with a hash of the body. A short value could be guessed from it."""
+"""Headers with a hash of the body, in lower case. A short value could be guessed from such a hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Redaction:
         return frozenset([*self.paths, *(f"{area}.{name}" for area, names in named.items() for name in names)])
 
     def event(self, event: Event, read: Body, source: "Source") -> tuple[Event, Chosen]:
-        """The event without the values, and where they were in its payload. Raises PayloadError if that is unknown."""
+        """The event without the values, and the places of the values in its payload. Raises PayloadError if they can't
+        be found."""
         headers, body, chosen = self._headers(event.headers), event.body, chosen_of(())
         if self.paths:
             declared = event.named.by_name.get("content-type", (None,))[0]
@@ -59,7 +60,7 @@ class Redaction:
         try:
             return chosen_of([place for find in self.paths.values() for place in find(payload)])
         except EvaluationError as error:
-            raise PayloadError(f"what the source redacts can't be looked for in this body: {error}") from None
+            raise PayloadError(f"the values that the source redacts can't be found in this body: {error}") from None
 
     def _headers(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         if not self.headers:

@@ -24,13 +24,13 @@ class RuleAction:
     action: Action
     retry: RetryPolicy
     order_by: Field | None = None
-    for_each: bool = False  #: its deliveries are of items
+    for_each: bool = False  #: each of its deliveries is about an item
     enabled: bool = True
-    digest: str = ""  #: of what the file says below its type, to tell whether two rules files define the same
+    digest: str = ""  #: of the action's part of the file, to tell whether two rules files define the same action
     grouping: Grouping | None = None
 
     def plan(self, parsed: ParsedEvent, item: Item | None = None) -> PlannedDelivery:
-        """The delivery of this event, or of an item of it, to this action."""
+        """The delivery of this event, or of one of its items, to this action."""
         return PlannedDelivery(
             id=uuid7(parsed.event.received_at),
             rule=self.rule,
@@ -44,7 +44,7 @@ class RuleAction:
         )
 
     def order_key(self, parsed: ParsedEvent, item: Item | None = None) -> str | None:
-        """The order key; None without order_by, and if it can't be read."""
+        """The order key; None without order_by, or if the key can't be read."""
         return None if self.order_by is None else key_of(self.order_by, parsed, item)
 
 
@@ -57,8 +57,8 @@ class Rule:
     condition: Condition
     actions: tuple[RuleAction, ...]  #: those that are enabled
     stop: bool = False  #: if it matches, the rules below are not tried
-    respond: RuleRespond | RespondFrom | None = None  #: the reply to the sender, if no rule above has matched with one
+    respond: RuleRespond | RespondFrom | None = None  #: the reply to the sender, unless a rule above it gives one
     digest: str = ""  #: of its part of the file, to tell after a reload whether it changed
-    for_each: ForEach | None = None  #: it is tried for each item, and this holds its condition, in parts
-    enabled: bool = True  #: False: it never matches, and deliveries that wait for it are held
-    disabled_actions: tuple[RuleAction, ...] = ()  #: deliveries that wait for them are held
+    for_each: ForEach | None = None  #: the rule is tried for each item; this holds the two parts of its condition
+    enabled: bool = True  #: False: it never matches, and its waiting deliveries are held
+    disabled_actions: tuple[RuleAction, ...] = ()  #: their waiting deliveries are held

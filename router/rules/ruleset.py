@@ -39,7 +39,7 @@ class Match(NamedTuple):
     rules: tuple[Rule, ...]  #: in file order
     errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules whose evaluation failed
     items: Mapping[str, Sequence[Item]] = _NO_ITEMS  #: of matched rules with `for_each`, by name
-    own: bool = False  #: it is an event of the router itself, which reaches no `unmatched`
+    own: bool = False  #: it is an event of the router itself, to which `unmatched` does not apply
 
 
 @made_often
@@ -67,17 +67,17 @@ class Ruleset:
     sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: digests of the other parts, by name
     used_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)  #: by where they come from
     sent_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False, kw_only=True)
-    """Of actions and targets, beside the declared ones; by any name."""
+    """Secrets of actions and targets besides the declared ones, by any name."""
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
-    """What no append may write."""
+    """Files that no append may write."""
     by_path: Mapping[str, Source] = field(init=False, repr=False)  #: those with constant paths; see `source_at`
     patterns: PathPatterns = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     predicates: Sequence[EventPredicate] = field(init=False, repr=False)  #: of the rules, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
     passing: Mapping[str, frozenset[str]] = field(init=False, repr=False)
-    """By source, globs of the headers that forwards pass on, beside those that are always passed on."""
+    """By source, globs of headers that forwards pass on, besides those that always pass."""
 
     def __post_init__(self) -> None:
         constant = {
@@ -112,7 +112,7 @@ class Ruleset:
         return self._evaluate(self.candidates(reads), reads)
 
     def _own_match(self, parsed: ParsedEvent) -> "Match":
-        """The rules that match an event of the router itself: none, when a source of the file has its name."""
+        """The rules that match an event of the router itself; none when the file has a source of this name."""
         if not self.hears_itself:
             return Match((), own=True)
         reads = FieldValues(parsed)
@@ -120,7 +120,7 @@ class Ruleset:
 
     @cached_property
     def keeps(self) -> Mapping[str, float]:
-        """By source, for how many seconds its events stay, where that is said."""
+        """How many seconds the events of a source are kept, for sources that set it."""
         return {name: source.keep for name, source in self.sources.items() if source.keep is not None}
 
     @property
@@ -187,7 +187,7 @@ class Ruleset:
 
     @cached_property
     def holds(self) -> frozenset[HoldName]:
-        """What the file holds: targets that are paused, rules and actions that are disabled."""
+        """What the file holds: paused targets, disabled rules and actions."""
         off = [action for rule in self.rules for action in rule.disabled_actions]
         return frozenset(
             [
@@ -242,7 +242,7 @@ class Selection:
 
 
 def _predicate(rule: Rule) -> EventPredicate:
-    """What decides about the rule, or, with `for_each`, what it asks of the event."""
+    """The predicate for the event: the rule's condition, or the part of it about the event with `for_each`."""
     return rule.condition.holds if rule.for_each is None else rule.for_each.event.holds
 
 

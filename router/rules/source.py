@@ -44,8 +44,8 @@ class Source:
     verifier: Verifier
     enabled: bool = True  #: False: requests to its path are answered 404
     scheme: str = "none"  #: the name of the verification scheme
-    preset: str | None = None  #: of a provider that can't be verified
-    signs_decoded: bool = False  #: of a compressed body the decoded bytes are signed
+    preset: str | None = None  #: the preset of a provider that can't be verified
+    signs_decoded: bool = False  #: whether the signature covers the decoded bytes of a compressed body
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
@@ -53,13 +53,13 @@ class Source:
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
     parse: Literal["json", "form", "multipart", "xml", "text"] | None = None  #: the format of every body
-    keep: float | None = None  #: seconds that its events stay, infinite for ever; None: as `serve` says
+    keep: float | None = None  #: seconds that its events are kept, infinite for ever; None: the setting of `serve`
     redact: Redaction | None = None  #: what is removed from its events before they are stored
-    show_payloads: bool = True  #: False: who may only read sees no payloads of it
+    show_payloads: bool = True  #: False: readers without further rights see none of its payloads
     respond: Reply | None = None
     handshake: Handshake | None = None
-    pattern: PathPattern | None = None  #: of a path with named parts
-    poll: Poll | None = None  #: of a source that the router asks; its path is for its events alone
+    pattern: PathPattern | None = None  #: for a path with named parts
+    poll: Poll | None = None  #: for a source that the router polls; its path is only for its events
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name
@@ -70,7 +70,7 @@ class Source:
 
 
 def placed(source: Source, params: Mapping[str, str]) -> Source:
-    """The source with the constant path that has these named parts. Raises ValueError, whose text holds the cure."""
+    """The source with the constant path that these named parts give. Raises ValueError with the cure."""
     names = source.pattern.names if source.pattern is not None else ()
     for name, value in params.items():
         if name not in names:

@@ -1,10 +1,10 @@
-"""How long this process may run attempts before others may make them again."""
+"""How long this process may run attempts. Afterwards other nodes may make them again."""
 
 import math
 import time
 from collections.abc import Callable
 
-# It goes on while the machine is suspended, and is the same in all processes of the machine.
+# This clock also counts while the machine is suspended, and is the same in all processes of the machine.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC
 
 
@@ -14,22 +14,23 @@ def lease_clock() -> float:
 
 
 class Lease:
-    """Any thread may read it; one thread renews it. The lease of a daemon that owns its store alone never ends."""
+    """A lease. Any thread may read it; one thread renews it. The lease of a daemon that owns its store alone never
+    ends."""
 
     def __init__(self, until: float = math.inf, end: float | None = None) -> None:
         """See `renew`."""
         self.until = until  #: by lease_clock: attempts are stopped then
-        self.end = until if end is None else end  #: by lease_clock: what is left of them is killed
-        self.lapses = 0  #: how often it was over before it was renewed: what began before may run elsewhere by now
+        self.end = until if end is None else end  #: by lease_clock: what is left of the attempts is killed then
+        self.lapses = 0  #: how often it was renewed after it had ended: earlier attempts may then run elsewhere too
         self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_over(self) -> bool:
-        """Whether attempts must not run any more."""
+        """Whether attempts must not run."""
         return lease_clock() >= self.until
 
     def renew(self, until: float, end: float | None = None) -> None:
-        """Attempts may run until that time, and are over by `end`, by lease_clock."""
+        """Attempts may run until `until`, and must be over by `end`; both by lease_clock."""
         self.lapses += self.is_over
         self.until, self.end = until, until if end is None else end
         for listener in list(self._listeners):
@@ -40,5 +41,5 @@ class Lease:
         self._listeners.append(listener)
 
     def forget(self, listener: Callable[[], None]) -> None:
-        """Call that listener no more."""
+        """Stop calling this listener."""
         self._listeners.remove(listener)

@@ -35,7 +35,7 @@ class Inbox:
     def result(self, future: "Future[T]") -> "asyncio.Future[T]":
         """A future of the loop with the result of another thread's future.
 
-        When it is cancelled, the other thread's work goes on, and its result is dropped.
+        When it is cancelled, the other thread's work continues and its result is dropped.
         """
         waiting: asyncio.Future[T] = self._loop.create_future()
         future.add_done_callback(partial(self._done, waiting))

@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 GC_THRESHOLD = (20_000, 50, 100)  #: objects and rounds; Python's 700 objects are a tenth of one large payload
-SLICE_SECONDS = 0.001  #: of work, before a look at whether requests wait
-RESTED = 4  #: times as long as its work a load may take with its rests, and on a machine that is busy otherwise
-REST_SECONDS = 0.003  #: after a slice while requests are under way: they keep three quarters of the interpreter
+SLICE_SECONDS = 0.001  #: of work between two checks whether requests wait
+RESTED = 4  #: a load with its rests, or on a busy machine, may take this many times its working time
+REST_SECONDS = 0.003  #: of rest after a slice while requests are under way: they keep three quarters of the interpreter
 
 
 class _Uncollected:
@@ -69,7 +69,7 @@ class _Pace:
             return
         if time.thread_time() > self._until or time.monotonic() > self._until_at_last:
             raise TooLong
-        # Even a sleep of 0 s lets a waiting thread have the interpreter.
+        # Even a sleep of 0 s gives the interpreter to a waiting thread.
         time.sleep(REST_SECONDS if self._busy() else 0)
         self._slice_ends = time.perf_counter() + SLICE_SECONDS
 
@@ -81,7 +81,7 @@ _PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -> Iterator[None]:
     """Within the block, `yield_turn` sleeps while others are busy.
 
-    It raises TooLong after so many seconds of work, or once `RESTED` times as long has passed.
+    Raises TooLong after this many seconds of work, or after `RESTED` times as long in all.
     """
     token = _PACE.set(_Pace(busy, seconds))
     try:
@@ -91,7 +91,7 @@ def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -
 
 
 def yield_turn() -> None:
-    """Called between small steps of a load: sleeps when its slice is over."""
+    """Called between small steps of a load. Sleeps at the end of a slice."""
     pace = _PACE.get()
     if pace is not None:
         pace.step()
@@ -112,6 +112,6 @@ def let_go(parts: list[Any]) -> None:
 
 
 def freeze_garbage() -> None:
-    """Have the collector skip all objects that exist now."""
+    """Make the garbage collector skip all objects that exist now."""
     gc.unfreeze()
     gc.freeze()

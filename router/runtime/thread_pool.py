@@ -1,4 +1,4 @@
-"""Threads for calls that block: on a disk, a dead network mount, a name server that does not answer."""
+"""Threads for blocking calls: on a disk, a dead network mount, a name server that does not answer."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ class Threads:
         return self._under_way[key]
 
     def call(self, key: str, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        """Start a call. If it is cancelled before a thread takes it, it is not made; after that it runs to its end."""
+        """Start a call. If it is cancelled before a thread takes it, it is not made; otherwise it runs to its end."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._under_way[key] += 1
         self._queue.put((future, key, function, arguments))
@@ -42,7 +42,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """End the idle threads, without waiting for any."""
+        """End the idle threads. Does not wait for them."""
         for _ in range(self._started):
             self._queue.put(None)
 
@@ -57,7 +57,7 @@ class Threads:
                     error = raised
             with contextlib.suppress(RuntimeError):  # the loop has ended: the result is not needed
                 self._loop.call_soon_threadsafe(self._finish, future, key, result, error)
-            del work, future, function, arguments, result, error  # an idle thread holds no body in memory
+            del work, future, function, arguments, result, error  # so that an idle thread keeps no body in memory
 
     def _finish(self, future: "asyncio.Future[Any]", key: str, result: Any, error: Exception | None) -> None:
         self._under_way[key] -= 1

@@ -1,7 +1,7 @@
-"""Wakes other threads once for all results of a commit, after the last one.
+"""Wakes other threads once for all results of a commit, after the last result.
 
-A wake-up is a system call that releases the interpreter's lock. The woken thread takes one result, sleeps, and is woken
-for the next. One wake-up for a whole commit saves both threads most of these turns.
+A wake-up is a system call that releases the interpreter's lock. The woken thread would take one result, sleep, and be
+woken for the next. One wake-up for a whole commit saves both threads most of this switching.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ def gathered() -> Iterator[None]:
 
 
 def wake_up(wake: Callable[[], None]) -> None:
-    """Wake another thread by calling this function: now, or at the end of a `gathered` block, and then only once."""
+    """Wake another thread by calling this function: now, or once at the end of a `gathered` block."""
     waiting = getattr(_mine, "waiting", None)
     if waiting is None:
         wake()

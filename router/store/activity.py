@@ -1,18 +1,21 @@
-"""Counts rows by time without reading them all. Ids begin with a time, and seqs count up, so that two look-ups give the
-number of rows of a span; a small span is counted exactly."""
+"""Counts rows by time without reading them all.
+
+Ids begin with a time, and seqs count up, so two look-ups give the number of rows in a span. Small spans are counted
+exactly.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from router.domain.activity import Bucket, RecentMatches, RuleMatches, time_of_id
 
-EXACT = 500  #: rows of a span that are counted one by one; more are told by their seqs, some of which may not be used
+EXACT = 500  #: rows of a span that are counted one by one; larger numbers come from seqs, some of which may be unused
 MOST_DEAD = 500  #: dead deliveries of a span that are counted
-NEWEST_EVENTS = 10_000  #: among which the matches of rules are counted
-NEWEST_DELIVERIES = 20_000  #: of these events, that are looked at
+NEWEST_EVENTS = 10_000  #: events for which the matches of rules are counted
+NEWEST_DELIVERIES = 20_000  #: deliveries of these events that are read
 
 Span = tuple[str, str]
-"""The smallest id of a span, and the smallest after it."""
+"""The smallest id of a span, and the smallest id after it."""
 
 NO_END = "g"  #: sorts after every id
 
@@ -25,9 +28,9 @@ def spans_of(ids: Sequence[str]) -> list[Span]:
 def count_spans(
     seqs: Sequence[int | None], newest: int, spans: Sequence[Span], exactly: Callable[[Sequence[Span]], Sequence[int]]
 ) -> tuple[list[int], list[bool], list[tuple[int, int]]]:
-    """The number of rows of each span, whether it is exact, and its seqs from … to.
+    """The number of rows of each span, whether it is exact, and its first and last seq.
 
-    `seqs`: of the first row at or after the begin of each span; None: there is none. `newest`: the highest seq.
+    `seqs`: of the first row at or after the beginning of each span; None: there is none. `newest`: the highest seq.
     """
     places: list[int] = []
     for seq in [*seqs, None]:

@@ -1,4 +1,4 @@
-"""What a transaction changed for others: a job tells its DueListener, and Changes collects it."""
+"""What a transaction changed for other parts of the program. Jobs tell a DueListener, and Changes collects it."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from router.domain.groups import Skipped
 
 
 class DueListener(Protocol):
-    """A job tells it which deliveries became due or were skipped."""
+    """Jobs report to it which deliveries became due or were skipped."""
 
     def __call__(self, target: str, at: int, /) -> None:
         """A target has new pending, unblocked deliveries. One of them is due at that time (ms)."""
@@ -17,18 +17,20 @@ class DueListener(Protocol):
         ...
 
     def without_body(self, event_id: str, size: int) -> None:
-        """A claim lacks the body of its event, of so many bytes. It is read after the transaction, since others wait
-        for that."""
+        """A claim lacks the body of its event, which has this many bytes.
+
+        The body is read after the transaction, so that other writes don't wait for it.
+        """
         ...
 
 
 class Changes:
-    """Collects what the jobs of one transaction tell."""
+    """Collects what the jobs of one transaction report."""
 
     def __init__(self) -> None:
         self.due: dict[str, int] = {}
         self.skips: list[Skipped] = []
-        self.bodies: dict[str, int] = {}  #: by event's id, their sizes
+        self.bodies: dict[str, int] = {}  #: sizes of missing bodies, by the event's id
 
     def __call__(self, target: str, at: int, /) -> None:
         """See DueListener."""

@@ -7,7 +7,8 @@ from router.domain.summaries import Depth
 
 
 def depths_of(rows: Iterable[tuple[Any, ...]]) -> list[Depth]:
-    """From rows of a target, a word for what its deliveries wait for, their number, and when the oldest was planned."""
+    """The depths, from rows of a target, a word for what its deliveries wait for, their number, and when the oldest was
+    planned."""
     counts: dict[str, dict[str, int]] = {}
     oldest: dict[str, int] = {}
     for target, state, count, oldest_at in rows:

@@ -1,7 +1,7 @@
 """What the nodes of one store agree on: who lives, whose work is taken over, the fleet's rules, shares of limits.
 
 A store that one daemon owns alone has no fleet. Each call is one short transaction on a connection of its own, so that
-a heartbeat does not wait behind events. One thread calls them; they raise StoreError while the database is away.
+a heartbeat never waits behind events. One thread makes all calls. They raise StoreError while the database is away.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from typing import Protocol
 
 from router.domain.deliveries import State
 
-LEASE_SECONDS = 15.0  #: long enough for a short hang of database or network; a dead node's work waits for so long
+LEASE_SECONDS = 15.0  #: long enough for a short hang of database or network; the work of a dead node waits this long
 ROLES = ("intake", "delivery")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What a node says of itself when it joins."""
+    """What a node reports about itself when it joins."""
 
     name: str
     host: str
@@ -30,7 +30,7 @@ class NodeFacts:
 class NodeState:
     """A node as the store knows it."""
 
-    id: int  #: another one after each start
+    id: int  #: a new number after each start
     facts: NodeFacts
     rules: str  #: hash of the rules that it runs
     started_at: int  #: ms, like all times of the fleet on the database's clock
@@ -54,7 +54,7 @@ class Share:
 
     slots: int  #: attempts at once
     rate: float | None  #: attempts started a second; None: no limit
-    tests: bool  #: whether this node makes the attempts that test a target whose breaker is open
+    tests: bool  #: whether this node makes the test attempts at a target whose breaker is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Limits:
 
     concurrency: int
     rate: float | None = None
-    alone: bool = False  #: one node has all of it: such a low rate can't be divided
+    alone: bool = False  #: one node has all of it, since such a low rate can't be divided
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class FleetState:
 
     now: int  #: ms
     nodes: tuple[NodeState, ...]
-    rules: str  #: hash of the fleet's rules: those activated last
-    changes: int  #: another number when an operator's command changed something
-    breakers: Mapping[str, str]  #: by target: the JSON of a breaker that is not closed
+    rules: str  #: hash of the fleet's rules, the last that were activated
+    changes: int  #: changes when an operator's command changed something
+    breakers: Mapping[str, str]  #: breakers that are not closed, as JSON by target
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A delivery that was taken from a node that is gone."""
+    """A delivery that was taken from a lost node."""
 
     event_id: str
     delivery_id: str
@@ -87,14 +87,15 @@ class Released:
     action: str
     target: str
     attempt: int
-    state: State  #: pending; dead: it was interrupted too often; skipped: a newer one of its latest_by value waits
+    #: pending; dead when it was interrupted too often; skipped when a newer one of its latest_by value waits
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCounts:
     """The node and its fleet, for metrics."""
 
-    alive: int  #: nodes that live, this one included, as last read
+    alive: int  #: living nodes, including this one, as last read
     lease_seconds: float
     lease_age: float  #: seconds since the lease was renewed
     listens: bool  #: see Fleet.listens
@@ -103,10 +104,10 @@ class NodeCounts:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """What was taken from nodes that are gone."""
+    """The result of taking over from lost nodes."""
 
     released: Sequence[Released] = ()
-    lost: Sequence[NodeFacts] = ()  #: nodes that are forgotten now, since nothing of theirs is left
+    lost: Sequence[NodeFacts] = ()  #: lost nodes that are forgotten now, since all their work is taken over
 
 
 class Fleet(Protocol):
@@ -114,15 +115,15 @@ class Fleet(Protocol):
 
     @property
     def listens(self) -> bool:
-        """Whether it is told at once what other nodes do, instead of looking for it."""
+        """Whether other nodes' changes are pushed to it. Otherwise it must poll."""
         ...
 
     def join(self, facts: NodeFacts, rules: str, lease_ms: int) -> Beat:
-        """Become a node with a lease, and claim as this node from now on."""
+        """Become a node with a lease. Claims are made as this node from then on."""
         ...
 
     def renew(self, rules: str, lease_ms: int) -> Beat | None:
-        """Renew the lease. None: others took everything over; join again."""
+        """Renew the lease. None: others have taken over; join again."""
         ...
 
     def leave(self) -> None:
@@ -134,25 +135,29 @@ class Fleet(Protocol):
         ...
 
     def take_over(self, uncounted_before: int) -> TakenOver:
-        """Make pending again what nodes whose lease has ended had running, a page at a time; none: nothing is left. A
-        node of which nothing is left is forgotten, and gathered as a notice `node.lost`, once in the fleet.
+        """Make the running deliveries of nodes whose lease has ended pending again, a page at a time. Empty: nothing is
+        left.
 
-        An interruption of a node that renewed last before `uncounted_before` (ms) does not count.
+        A node without any work left is forgotten, and a notice `node.lost` is gathered, once in the fleet. An
+        interruption of a node that last renewed before `uncounted_before` (ms) does not count.
         """
         ...
 
     def unknown(self, tokens: Callable[[], set[str]]) -> int:
-        """Release what this node has running by the store, with tokens that it does not know, since the answer to a
-        claim was lost. Gives how many."""
+        """Release deliveries that the store counts as running here, but whose tokens are unknown, since the answer to a
+        claim was lost. Returns their number."""
         ...
 
     def leads(self, tasks: Sequence[str], lease_ms: int) -> frozenset[str]:
-        """Which of these tasks of the fleet this node does, for so long."""
+        """Which of these tasks of the fleet this node does, for this long."""
         ...
 
     def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:
-        """What this node should use of targets. By target: its limits (None: those that others have set), and how many
-        slots this node may still use there. It has those until it asks with fewer."""
+        """This node's shares of targets.
+
+        `wanted` has by target its limits (None: those that others have set), and the number of slots that this node may
+        still use there. It keeps them until it asks with fewer.
+        """
         ...
 
     def put_breaker(self, target: str, noted: str | None) -> None:
@@ -160,18 +165,18 @@ class Fleet(Protocol):
         ...
 
     def activates(self, ruleset: str) -> bool:
-        """Whether a start with these rules makes them the fleet's: not when they are older than those that live nodes
-        run."""
+        """Whether a start with these rules activates them for the fleet. False when they are older than those of living
+        nodes."""
         ...
 
     def tell(self) -> None:
-        """Wake the other nodes: something is due."""
+        """Wake the other nodes: some work is due."""
         ...
 
     def wait(self, seconds: float, wake: int) -> bool:
-        """Wait until another node tells something (True), the descriptor `wake` can be read, or the time is over."""
+        """Wait until another node tells of changes (True), the descriptor `wake` is readable, or the time is over."""
         ...
 
     def close(self) -> None:
-        """Close the connection; the next call makes another one."""
+        """Close the connection. The next call opens another one."""
         ...

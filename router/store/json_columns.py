@@ -1,4 +1,4 @@
-"""What both stores keep as JSON: what an attempt sent, and what the rules said of an event."""
+"""What both stores keep as JSON: the request of an attempt, and how the rules judged an event."""
 
 import json
 from dataclasses import asdict
@@ -18,7 +18,7 @@ def sent_text(sent: Sent) -> str:
 
 
 def sent_of(text: str | None) -> Sent | None:
-    """What `sent_text` was given."""
+    """The inverse of `sent_text`."""
     if text is None:
         return None
     kept = json.loads(text)
@@ -26,7 +26,8 @@ def sent_of(text: str | None) -> Sent | None:
 
 
 def routing_of(ruleset: str | None, matched: str, errors: str | None) -> Routing | None:
-    """From an event's ruleset, its JSON list of rules that matched, and that of rules that could not be judged."""
+    """The routing, from an event's ruleset, its JSON list of rules that matched, and that of rules that could not be
+    evaluated."""
     if ruleset is None:
         return None
     failed = () if errors is None else tuple((rule, reason) for rule, reason in orjson.loads(errors))

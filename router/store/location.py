@@ -22,21 +22,21 @@ def store_location(text: str) -> StoreLocation:
     if scheme in _POSTGRES and colon:
         return _postgres(text)
     if scheme != "sqlite" or not colon or not rest:
-        shown = text.partition("@")[2] if "@" in text else text  # what stands before may be a password
+        shown = text.partition("@")[2] if "@" in text else text  # the part before the @ may hold a password
         raise StartError(
-            f"{shown!r} is no store; write a path, such as {DEFAULT_FILE} or sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
+            f"{shown!r} is not a store; write a path, such as {DEFAULT_FILE} or sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
         )
     return Path(rest)
 
 
 def _is_path(text: str) -> bool:
-    """Whether it is a path by itself: without a colon, or one that begins as only paths do."""
+    """Whether the text is a path: it has no colon, or begins as only paths do."""
     return text.startswith(("/", "./", "../")) or (":" not in text and text not in ("", "sqlite", *_POSTGRES))
 
 
 def beside(location: StoreLocation) -> Path:
-    """The path beside which the daemon keeps files of its own, such as the admin token: for a database, in the working
-    folder."""
+    """The path beside which the daemon keeps its own files, such as the admin token. For a database, a path in the
+    working folder."""
     return location if isinstance(location, Path) else Path(DEFAULT_FILE)
 
 

@@ -1,14 +1,15 @@
-"""Lists of the newest rows, found in a bounded time: else a filter that few rows fit would look at a whole store."""
+"""Lists the newest matching rows in a bounded time. A filter that few rows match would otherwise read the whole
+store."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-SECONDS = 0.03  #: that one page may look; then it says how far it came
+SECONDS = 0.03  #: limit of one page; then it says how far it came
 EMPTY_SECONDS = 0.05  #: the same while nothing was found: a page without rows helps nobody
-FIRST_ROWS = 4_000  #: seqs that are looked at first; each further step looks at twice as many while that is quick
-MOST_ROWS = 32_000  #: of one step: where every row costs a look, it takes some 20 ms
+FIRST_ROWS = 4_000  #: seqs of the first step; each further step reads twice as many while that is quick
+MOST_ROWS = 32_000  #: of one step; if every row must be read, it takes some 20 ms
 
 _T = TypeVar("_T")
 
@@ -18,7 +19,8 @@ class FoundBack(Generic[_T]):
     """What was found, the newest first."""
 
     rows: Sequence[_T]
-    searched_to: int | None = None  #: the seq below which nobody has looked yet; None: all is told, or the page is full
+    #: the seq below which nothing was read; None: everything was read, or the page is full
+    searched_to: int | None = None
 
 
 def search_back(
@@ -31,8 +33,8 @@ def search_back(
 ) -> FoundBack[_T]:
     """Up to `limit` rows with a seq below `after` (0: the newest), in steps until SECONDS are over.
 
-    `rows_between(limit, below, above)` gives the newest rows between two seqs; `newest` and `oldest` are the highest
-    and the lowest seq of rows that may fit.
+    `rows_between(limit, below, above)` gives the newest rows between two seqs. `newest` and `oldest` are the
+    highest and the lowest seq of rows that may match.
     """
     at, least, width = min(after or newest + 1, newest + 1), oldest, FIRST_ROWS
     found: list[_T] = []

@@ -1,4 +1,4 @@
-"""Templates: texts of a rules file with values of an event, in a sandbox that limits their work."""
+"""Templates: texts in a rules file with values of an event, rendered in a sandbox that limits their work."""
 
 from router.templates.budget import NeedsThread, TooMuchWork
 from router.templates.running import ANSWER_THREAD, render_inline, render_without_blocking

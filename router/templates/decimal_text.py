@@ -11,7 +11,8 @@ from router.templates.printf import MAX_PLACES
 def decimal_text(
     budget: RenderBudget, value: Any, places: int | None = None, thousands: str = "", point: str = "."
 ) -> str:
-    """A number, or a numeric text, with this many places, rounded half up: `1234.5 | number(2, ',')` gives 1,234.50."""
+    """A number, or a text with a number, written with this many places, rounded half up: `1234.5 | number(2, ',')`
+    gives 1,234.50."""
     budget.charge(40)
     if not isinstance(thousands, str) or not isinstance(point, str) or len(thousands) > 8 or len(point) > 8:
         raise RenderError("number: the separators are short texts")
@@ -43,5 +44,5 @@ def _decimal(budget: RenderBudget, value: Any) -> Decimal:
     except InvalidOperation:
         raise RenderError("number takes a number, or a text that writes one") from None
     if not exact.is_finite() or abs(exact.adjusted()) > 1000:
-        raise RenderError("number takes a number of moderate size")
+        raise RenderError("number takes a number of at most 1,000 digits")
     return exact

@@ -17,14 +17,15 @@ from router.templates.text import as_text, in_url
 from router.templates.values import Context, Missing, item_of
 
 READ, KEEP, EACH, CUT, CONCAT, COMPARE = "_read", "_keep", "_each", "_cut", "_concat", "_compare"
-_OF_LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})  #: readable of `loop`
+#: attributes of `loop` that templates may read
+_OF_LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
 _QUOTED = 1  #: characters that are percent-encoded in one step
 
 
 def loop_class() -> type | None:
-    """The class of `loop` in a `{% for %}`. Jinja documents its attributes only, so a template is asked for it.
+    """The class of `loop` in a `{% for %}`. Jinja documents only its attributes, so the class is taken from a template.
 
-    None if another version of Jinja has no such object: then templates can't read `loop`.
+    None if this version of Jinja has no such object. Templates then can't read `loop`.
     """
     found: list[type] = []
     asked = ImmutableSandboxedEnvironment()
@@ -45,7 +46,7 @@ class RenderContext(jinja2.runtime.Context):
     last: Any = None  #: the value that was last read from the event
 
     def is_small(self, value: Any) -> bool:
-        """Whether the value is a part of a small event: then it is no larger than the event's body."""
+        """Whether the value is part of a small event. It is then at most as large as the event's body."""
         return value is self.last and isinstance(value, dict | list) and 0 < self.budget.body_size < SMALL_BODY
 
     def written(self, value: Any, what: str) -> str:
@@ -54,7 +55,7 @@ class RenderContext(jinja2.runtime.Context):
             self.budget.charge_text(len(value), what)
             return value
         if self.is_small(value):
-            # Writing the value and then charging its length is faster than going through it twice.
+            # Writing the value and then charging its length is faster than walking through it twice.
             text = as_text(value)
             self.budget.charge_text(len(text), what, 8)
             return text
@@ -78,7 +79,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return obj if isinstance(obj, jinja2.Undefined) else item_of(obj, attribute, str, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        # The key was computed: it may be a secret or payload text, so the message doesn't name it.
+        # A computed key may be a secret or payload text, so the message doesn't name it.
         return obj if isinstance(obj, jinja2.Undefined) else item_of(obj, argument, str, "what a computed key names")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -99,7 +100,7 @@ def _read(c: RenderContext, path: tuple[str | int, ...]) -> Any:
 @jinja2.pass_context
 def _keep(c: RenderContext, value: Any) -> None:
     if c.is_small(value):
-        c.budget.charge(1 + c.budget.body_size // 8)  # it may be written as JSON, with the rest of the tree
+        c.budget.charge(1 + c.budget.body_size // 8)  # with the rest of the tree, the value may be written as JSON
         c.kept = value
     else:
         c.kept = c.budget.charge_value(value, "the value")
@@ -151,7 +152,7 @@ INNER: dict[str, Callable[..., Any]] = {
 def environment(
     *, url: bool, filters: dict[str, Callable[..., Any]], tests: dict[str, Callable[..., Any]]
 ) -> Environment:
-    """The sandbox with these filters and tests; with `url` its values are percent-encoded."""
+    """The sandbox with these filters and tests. With `url` its values are percent-encoded."""
     made = Environment(
         undefined=Missing,
         finalize=_written_in_url if url else _written,

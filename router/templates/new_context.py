@@ -1,7 +1,7 @@
 """Makes the context of one rendering.
 
-Jinja documents `Template.new_context`, which takes some 9 µs. Calling the constructor of the context takes 1 µs, but is
-not documented. So it is tried once, and used only if it gives the same text.
+Jinja documents `Template.new_context`, which takes some 9 µs. The undocumented constructor of the context takes 1 µs.
+So the constructor is tried once, and used only if it gives the same text.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _TRIED = "{% set a = [payload.a, range(3) | last] %}{% for x in a %}{{ loop.inde
 
 
 def documented(code: jinja2.Template, reads: Context, budget: RenderBudget) -> RenderContext:
-    """By `Template.new_context`."""
+    """Make the context with `Template.new_context`."""
     made = code.new_context()
     assert isinstance(made, RenderContext)
     made.budget, made.reads = budget, reads
@@ -25,7 +25,7 @@ def documented(code: jinja2.Template, reads: Context, budget: RenderBudget) -> R
 
 
 def quick(environment: Environment) -> NewContext:
-    """By the constructor, without a copy of the globals, which templates can't change."""
+    """Make the context with the constructor, without a copy of the globals; templates can't change them."""
 
     def new_context(code: jinja2.Template, reads: Context, budget: RenderBudget) -> RenderContext:  # noqa: ARG001
         made = RenderContext(environment, environment.globals, None, {}, environment.globals)
@@ -36,7 +36,7 @@ def quick(environment: Environment) -> NewContext:
 
 
 def chosen(compiled: Callable[[str], jinja2.Template], candidate: NewContext) -> NewContext:
-    """The candidate if it renders as `documented` does; otherwise `documented`."""
+    """The candidate if it renders like `documented`; otherwise `documented`."""
     code = compiled(_TRIED)
     try:
         texts = [

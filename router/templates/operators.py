@@ -28,7 +28,7 @@ _SEQUENCES = (str, list, tuple)
 
 
 def concat(budget: RenderBudget, values: list[Any]) -> str:
-    """`a ~ b`: the texts of the values, joined."""
+    """`a ~ b`: the joined texts of the values."""
     length, marked = 0, False
     for i, value in enumerate(values):
         if isinstance(value, str):
@@ -41,7 +41,7 @@ def concat(budget: RenderBudget, values: list[Any]) -> str:
 
 
 def compare(budget: RenderBudget, values: list[Any], operators: tuple[str, ...]) -> Any:
-    """`a < b < c`, `a in b`: the result of the first false comparison, or of the last one."""
+    """`a < b < c`, `a in b`: the first false result, or the last result."""
     result: Any = True
     for i, name in enumerate(operators):
         left, right = values[i], values[i + 1]
@@ -57,7 +57,7 @@ def compare(budget: RenderBudget, values: list[Any], operators: tuple[str, ...])
 
 
 def compared(budget: RenderBudget, name: str, left: Any, right: Any) -> Any:
-    """One comparison; lists and mappings are compared deeply."""
+    """One comparison. Lists and mappings are compared deeply."""
     kind = type(left)
     if kind is str:
         if type(right) is str:
@@ -79,7 +79,7 @@ def contains(budget: RenderBudget, value: Any, container: Any) -> bool:
     if isinstance(container, str):
         budget.charge(1 + len(container) // 8)
     elif isinstance(container, list | tuple):
-        # A comparison ends where its smaller side ends.
+        # A comparison ends with the smaller side.
         if isinstance(value, dict | list | tuple):
             budget.charge_value(container, "in")
         elif isinstance(value, str):
@@ -96,7 +96,7 @@ def contains(budget: RenderBudget, value: Any, container: Any) -> bool:
 def binary(budget: RenderBudget, name: str, left: Any, right: Any) -> Any:
     """Arithmetic on numbers; + and * also join and repeat texts and lists."""
     if isinstance(left, jinja2.Undefined) or isinstance(right, jinja2.Undefined):
-        return left + right  # raises the error of the undefined side
+        return left + right  # raises the error of an undefined value
     budget.charge(1)
     if name == "+":
         return _add(budget, left, right)
@@ -133,7 +133,7 @@ def _multiply(budget: RenderBudget, left: Any, right: Any) -> Any:
 
 def _power(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS + abs(right):
-        raise TooMuchWork("**: the result is not of moderate size")
+        raise TooMuchWork("**: the result is too large")
     result = left**right
     if isinstance(result, complex):
         raise RenderError("** of a negative number takes a whole number on its right side")
@@ -159,7 +159,7 @@ def cut(budget: RenderBudget, value: Any, start: Any, stop: Any, step: Any) -> A
 
 
 def each(budget: RenderBudget, values: Any, steps: int) -> Any:
-    """The items of a loop, for each of which these steps are charged."""
+    """The items of a loop. These steps are charged for each."""
     if hasattr(values, "__len__"):
         budget.charge(1 + len(values) * steps)
         return values

@@ -19,7 +19,7 @@ _CURE = "; | int or | float makes a number of a text"
 
 
 def formats(text: str) -> list[re.Match[str]]:
-    """The conversions in a format, without `%%`. Raises RenderError for an unknown or a too wide one."""
+    """The conversions in a format, without `%%`. Raises RenderError for an unknown or too wide conversion."""
     found = []
     for match in _CONVERSION.finditer(text):
         kind = match["kind"]
@@ -39,7 +39,7 @@ def formats(text: str) -> list[re.Match[str]]:
 
 
 def check_format(text: str, values: int | None) -> None:
-    """Check a constant format. `values` is the number of its values, None if unknown. Raises TemplateError."""
+    """Check a constant format. `values` is the number of its values; None if unknown. Raises TemplateError."""
     try:
         found = formats(text)
     except RenderError as error:
@@ -52,7 +52,7 @@ def check_format(text: str, values: int | None) -> None:
 
 
 def printf(budget: RenderBudget, text: str, values: Any) -> str:
-    """The text with its conversions filled in; `%s` writes a value as `{{ … }}` does."""
+    """The text with its conversions filled in. `%s` writes a value as `{{ … }}` does."""
     budget.charge_text(len(text), "a format", 1)
     found = formats(text)
     named = any(match["key"] is not None for match in found)
@@ -83,7 +83,7 @@ def _converted(budget: RenderBudget, match: re.Match[str], value: Any) -> str:
     if kind == "s":
         value = as_text(budget.charge_value(value, "a format"))
     elif isinstance(value, jinja2.Undefined):
-        return str(value)  # writing it raises the error
+        return str(value)  # raises the error of an undefined value
     elif not isinstance(value, int | float):
         raise RenderError(f"%{kind} of a format takes a number{_CURE}")
     budget.check_number(value, "a format")

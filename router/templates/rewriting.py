@@ -1,4 +1,4 @@
-"""Rewrites a template's syntax tree, so that the sandbox charges every step."""
+"""Rewrites a template's syntax tree so that it charges every step."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,11 +37,11 @@ def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
             stack += node.iter_child_nodes()
 
 
-_OWN = "__own"  #: added to a template's own variables whose names became words of the language later
+_OWN = "__own"  #: a suffix for a template's own variables whose names later became words of the language
 
 
 def parsed(environment: Environment, text: str) -> nodes.Template:
-    """The syntax tree of a template, in which a variable of its own hides a word of SHADOWED. Raises TemplateError."""
+    """The syntax tree of a template. Its own variables hide words of SHADOWED. Raises TemplateError."""
     tree = environment.parse(text)
     names = [node for node in tree.find_all(nodes.Name) if node.name in SHADOWED]
     own = {node.name for node in names if node.ctx != "load"}
@@ -52,7 +52,7 @@ def parsed(environment: Environment, text: str) -> nodes.Template:
 
 
 def as_written(name: str) -> str:
-    """The name of a variable as the template has it."""
+    """The name of a variable as it is in the template."""
     return name.removesuffix(_OWN)
 
 
@@ -64,7 +64,7 @@ def is_single(tree: nodes.Template) -> bool:
 
 
 def keep_value(tree: nodes.Template) -> nodes.Template:
-    """The tree of a single {{ … }}, changed to keep its value instead of writing it."""
+    """The tree of a single {{ … }}, changed so that it keeps its value instead of writing it."""
     output = tree.body[0]
     assert isinstance(output, nodes.Output)
     tree.body = [nodes.ExprStmt(_call(output.nodes[0], KEEP))]
@@ -72,7 +72,7 @@ def keep_value(tree: nodes.Template) -> nodes.Template:
 
 
 def charge_work(tree: nodes.Template) -> nodes.Template:
-    """The tree, changed to call functions that charge reads, comparisons, loops, slices and `~`."""
+    """The tree, changed so that it calls functions that charge reads, comparisons, loops, slices and `~`."""
     replaced = _replaced(tree)
     assert isinstance(replaced, nodes.Template)
     replaced.set_lineno(1)
@@ -112,7 +112,7 @@ def _replaced_item(item: nodes.Getitem) -> nodes.Expr:
         nothing = nodes.Const(None)
         return _call(item.node, CUT, *(part or nothing for part in (item.arg.start, item.arg.stop, item.arg.step)))
     if isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str):
-        return nodes.Getattr(item.node, item.arg.value, item.ctx)  # a key that a message may name
+        return nodes.Getattr(item.node, item.arg.value, item.ctx)  # a constant key, which a message may name
     return item
 
 

@@ -1,4 +1,4 @@
-"""A template: checked when the rules load, compiled to code when it is first rendered, rendered within its budget.
+"""A template: checked when the rules load, compiled at its first rendering, rendered within its budget.
 
 Parsing takes some 30 µs, compiling another 250 µs.
 """
@@ -34,7 +34,7 @@ class Template:
     """A checked template; immutable, used by many attempts at once."""
 
     text: str
-    names: frozenset[str] = frozenset()  #: what it reads: `payload`, `secrets` …
+    names: frozenset[str] = frozenset()  #: the names that it reads: `payload`, `secrets` …
     secrets: frozenset[str] = frozenset()  #: the secrets it reads
     constant: str | None = None  #: the text of a template without any {{ }} or {% %}
     single: bool = False  #: the whole text is one {{ … }}
@@ -61,7 +61,7 @@ class Template:
             raise self._render_error(error) from None
 
     def native(self, context: Context) -> Any:
-        """The value itself when the whole text is one {{ … }}, else the text. Raises RenderError."""
+        """The value itself when the whole text is one {{ … }}, otherwise the text. Raises RenderError."""
         if not self.single:
             return self.render(context)
         try:
@@ -92,7 +92,7 @@ class Template:
         return _compiled(_TEXT, keep_value(parsed(_TEXT, self.text)))
 
     def _render_error(self, error: Exception) -> RenderError:
-        """The error for the log: other libraries' texts may hold values of the payload, so they are left out."""
+        """The error for the log. Texts of other libraries may hold payload values, so they are left out."""
         if isinstance(error, NeedsThread):
             return error
         if isinstance(error, TooMuchWork):
@@ -154,7 +154,7 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
 
 
 def _check_constant(expression: nodes.Expr) -> None:
-    """Evaluate an expression that is the same for every event. Raises TemplateError when that fails."""
+    """Evaluate an expression that is the same for every event. Raises TemplateError if it fails."""
     single = nodes.Template([nodes.Output([expression], lineno=1)], lineno=1)
     single.set_lineno(1)
     try:

@@ -1,4 +1,4 @@
-"""The tests of templates (`is defined`, `is in`): Jinja's. Each charges its work before it begins."""
+"""The tests of templates (`is defined`, `is in`), from Jinja. Each charges its work before it begins."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ _BY_TYPE = (
     "iterable",
     "sameas",
     "escaped",
-)  #: Jinja's, which look at a value's type only
+)  #: Jinja's tests that look only at a value's type
 _JINJA: dict[str, Any] = jinja2.Environment(autoescape=False).tests  # noqa: S701 - its tests are called, and it renders nothing
 
 

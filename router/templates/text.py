@@ -29,7 +29,7 @@ def as_text(value: Any) -> str:
 
 
 def text_of(budget: RenderBudget, value: Any, what: str, per_step: int = CHANGED_PER_STEP) -> str:
-    """Charge the value, then give its text as Python writes it."""
+    """Charge the value, then return its text as Python writes it."""
     value = budget.charge_value(value, what, per_step)
     return value if isinstance(value, str) else str(value)
 
@@ -45,7 +45,7 @@ def as_json(value: Any) -> bytes:
 
 
 def materialized(value: Any) -> Any:
-    """An iterator of a filter, or a `range`, as a list. Raises RenderError for an undefined value and other types."""
+    """An iterator of a filter, or a `range`, as a list. Raises RenderError for an undefined value or another type."""
     check_defined(value)
     if isinstance(value, Iterator | range | tuple | Set):
         return list(value)
@@ -56,7 +56,7 @@ def check_defined(value: Any) -> None:
     """Raise RenderError for an undefined value, with Jinja's own message."""
     if isinstance(value, jinja2.Undefined):
         try:
-            str(value)  # the sandbox's type of undefined values raises here
+            str(value)  # the sandbox's undefined values raise here
         except jinja2.UndefinedError as error:
             raise RenderError(str(error.message)) from None
 

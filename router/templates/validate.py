@@ -31,7 +31,7 @@ _CONSTANTS: Mapping[str, Mapping[str, Callable[[Any], object]]] = {
     "in_zone": {"zone": zone_of},
     "format_time": {"format": functools.partial(check_time_format, allowed=WRITTEN), "zone": zone_of},
 }
-"""By filter and parameter, in order: what judges a value that is written out."""
+"""By filter and parameter, in order: the function that checks a constant value."""
 MAX_DEPTH = 50  #: nested operators, filters and blocks
 MAX_LOOPS = 10  #: nested loops
 _LEFT_OUT = {
@@ -58,7 +58,7 @@ _Functions = Mapping[str, Callable[..., Any]]
 
 
 def check_depth(tree: nodes.Template) -> None:
-    """Refuse deep nesting, since walking the tree and rendering recurse; Python allows 20 nested loops."""
+    """Refuse deep nesting: checks and renderings recurse, and Python allows 20 nested loops."""
     stack: list[tuple[nodes.Node, int, int]] = [(tree, 0, 0)]
     while stack:
         node, depth, loops = stack.pop()
@@ -116,7 +116,7 @@ def _check_filter(node: nodes.Filter, filters: _Functions, tests: _Functions) ->
 
 
 def _check_constants(node: nodes.Filter) -> None:
-    """What a filter needs to know when the rules load: a pattern, a format of times, a zone, a secret."""
+    """Check what a filter needs to know when the rules load: a pattern, a format of times, a zone, a secret."""
     named = {str(keyword.key): keyword.value for keyword in node.kwargs}
     if node.name == "hmac":
         key = node.args[0] if node.args else named.get("key")
@@ -139,7 +139,7 @@ def _check_constants(node: nodes.Filter) -> None:
 
 
 def _check_groups(node: nodes.Filter, named: Mapping[str, nodes.Expr]) -> None:
-    """A replacement that is written out names only groups that the pattern has."""
+    """Check that a constant replacement names only groups that the pattern has."""
     pattern, replacement = (
         node.args[at] if len(node.args) > at else named.get(name) for at, name in enumerate(("pattern", "replacement"))
     )
@@ -203,7 +203,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     """The parameters that a template gives to the function."""
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    gets_context = bool(parameters) and parameters[0].annotation is RenderContext  # which Jinja itself hands over
+    gets_context = bool(parameters) and parameters[0].annotation is RenderContext  # Jinja itself passes it
     return signature.replace(parameters=parameters[1:] if gets_context else parameters)
 
 
@@ -233,7 +233,7 @@ def _check_operator(node: nodes.BinExpr) -> None:
 
 
 def _may_be_many(node: nodes.Expr) -> bool:
-    """Whether the expression may give a tuple, whose items are the values of a format."""
+    """Whether the expression may give a tuple, whose items are then the values of a format."""
     return isinstance(node, nodes.Filter) and node.name in ("first", "last", "min", "max", "default", "d")
 
 
@@ -268,7 +268,7 @@ def check_secrets(tree: nodes.Template, declared: Collection[str]) -> frozenset[
 
 
 def constants(tree: nodes.Node) -> list[nodes.Expr]:
-    """The largest expressions that compute something without reading the event: the same result each time."""
+    """The largest expressions that don't read the event, so that they have the same result each time."""
     found: list[nodes.Expr] = []
     stack: list[nodes.Node] = [tree]
     while stack:
@@ -306,7 +306,7 @@ def suggestion(word: str, known: Collection[str]) -> str:
 
 
 def unknown_name(name: str, text: str) -> str:
-    """The message for an unknown name, with the cure."""
+    """The message for an unknown name, with a cure."""
     dashed = re.search(rf"\b([\w.]+)\.(\w+-{re.escape(name)})\b", text)
     if dashed:
         return f"{dashed.group()} is a subtraction; write {dashed[1]}['{dashed[2]}']"

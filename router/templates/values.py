@@ -43,7 +43,7 @@ class Context:
 
 
 def item_of(value: Any, key: Any, name: Callable[[Any], str], named: Any) -> Any:
-    """The value of one key or index; null counts as missing. `name(named)` is its name in an error."""
+    """The value of one key or index; null counts as missing. `name(named)` is its name in errors."""
     found = None
     if isinstance(value, Mapping):
         found = value.get(key) if isinstance(key, str) else None
@@ -78,7 +78,7 @@ class _Values(dict[str, Any]):
 
 
 def context(job: AttemptInput, *, mask_secrets: bool) -> Context:
-    """The values for an attempt; masked secrets show as `<secret:name>`."""
+    """The values for an attempt. Masked secrets show as `<secret:name>`."""
 
     def secrets() -> dict[str, str]:
         if mask_secrets:

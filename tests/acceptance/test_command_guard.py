@@ -78,7 +78,7 @@ def _witness(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes", "2")])
-def test_a_command_never_runs_twice_at_once_though_the_daemon_is_killed(
+def test_a_killed_daemon_never_leads_to_a_command_running_twice_at_once(
     start: Start, eventually: Wait, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     _begin(start, eventually, tmp_path, *flags).kill()
@@ -90,7 +90,7 @@ def test_a_command_never_runs_twice_at_once_though_the_daemon_is_killed(
     assert _witness(tmp_path) == ["run", "started", "run"]
 
 
-def test_a_guard_that_is_killed_is_replaced_and_the_next_one_guards_what_runs(
+def test_a_killed_guard_is_replaced_and_the_new_one_guards_running_commands(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = _begin(start, eventually, tmp_path)
@@ -106,7 +106,7 @@ def test_a_guard_that_is_killed_is_replaced_and_the_next_one_guards_what_runs(
     assert "twice at once" not in _witness(tmp_path)
 
 
-def test_commands_wait_while_the_guard_of_a_killed_daemon_still_works(
+def test_commands_wait_until_the_guard_of_a_killed_daemon_has_finished(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = _begin(start, eventually, tmp_path)
@@ -116,7 +116,7 @@ def test_commands_wait_while_the_guard_of_a_killed_daemon_still_works(
     (tmp_path / "quick").touch()
 
     again = start(RULES)
-    again.wait_for_line("commands wait: the guard of an earlier daemon still ends what that one left running")
+    again.wait_for_line("commands wait: the guard of an earlier daemon is still ending its commands")
     assert _witness(tmp_path) == ["run", "started"]
     os.kill(guard, signal.SIGCONT)
 
@@ -124,7 +124,7 @@ def test_commands_wait_while_the_guard_of_a_killed_daemon_still_works(
     assert _witness(tmp_path) == ["run", "started", "run"]
 
 
-def test_a_stop_of_all_processes_ends_commands_by_the_daemon_and_then_the_guard(
+def test_when_all_processes_are_stopped_the_daemon_ends_commands_and_then_the_guard(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = _begin(start, eventually, tmp_path, "--grace", "0.1")

@@ -28,10 +28,10 @@ ODD = [
     ("never-reads", "{argv: [sleep, '0.2']}", "succeeded", 0, ""),
     ("mute", "{shell: 'exec >&- 2>&-; sleep 0.1; exit 4'}", "retry", 4, "exit code 4"),
     ("segfault", "{shell: 'kill -SEGV $$'}", "retry", -11, "ended by signal 11"),
-    ("missing", "[./none.sh]", "retry", None, "none.sh is not there"),
+    ("missing", "[./none.sh]", "retry", None, "none.sh does not exist"),
     ("not-executable", "[./plain.sh]", "retry", None, "plain.sh is not executable"),
-    ("no-first-line", "[./bare.sh]", "retry", None, "bare.sh is no program"),
-    ("lost-interpreter", "[./lost.sh]", "retry", None, "lost.sh is not there, or the interpreter"),
+    ("no-first-line", "[./bare.sh]", "retry", None, "bare.sh is not a program"),
+    ("lost-interpreter", "[./lost.sh]", "retry", None, "lost.sh does not exist, or the interpreter"),
     ("folder", "[./folder]", "retry", None, "folder is not executable"),
     ("own-group", "{shell: 'set -m; sleep 600 & exit 3'}", "retry", 3, "exit code 3"),
 ]  # fmt: skip
@@ -310,7 +310,7 @@ def test_a_command_killed_by_another_process_has_failed(start: Start) -> None:
     assert (line["outcome"], line["state"], line["error"]) == ("retry", "dead", "ended by signal 15")
 
 
-def test_the_folder_of_commands_bounds_what_rules_may_run(tmp_path: Path) -> None:
+def test_rules_may_only_run_programs_in_the_commands_folder(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     (allowed / "ok.sh").write_text("#!/bin/sh\n")

@@ -156,7 +156,7 @@ def _more_cuts(proxy: FaultyProxy, before: int) -> bool:
     return proxy.cuts > before
 
 
-def test_nodes_whose_network_stalls_past_the_lease_go_on_by_themselves(
+def test_nodes_recover_by_themselves_after_a_network_stall_longer_than_the_lease(
     fleet: Fleet, server: Server, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
 ) -> None:
     node = fleet.start()
@@ -176,7 +176,7 @@ def test_nodes_whose_network_stalls_past_the_lease_go_on_by_themselves(
     eventually(lambda: node.post("/hooks/open", b"{}", {"X-Key": "2"}).status in (200, 202))
 
 
-def test_an_absent_database_is_not_asked_in_a_busy_loop(
+def test_connecting_to_an_absent_database_is_not_a_busy_loop(
     fleet: Fleet, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
 ) -> None:
     node = fleet.start()
@@ -195,7 +195,7 @@ def test_an_absent_database_is_not_asked_in_a_busy_loop(
     assert len(errors) < 20, errors
 
 
-def test_after_a_failover_to_a_synchronous_standby_nothing_answered_is_missing(
+def test_a_failover_to_a_synchronous_standby_loses_no_accepted_event(
     tmp_path: Path, receiver: Receiver, eventually: Wait
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -224,7 +224,7 @@ def test_after_a_failover_to_a_synchronous_standby_nothing_answered_is_missing(
         assert ledger_problems(fleet, senders, receiver.ids()) == []
 
 
-def test_after_a_failover_to_an_asynchronous_standby_only_what_it_had_not_received_is_missing(
+def test_a_failover_to_an_asynchronous_standby_loses_only_events_that_it_had_not_received(
     tmp_path: Path, receiver: Receiver, eventually: Wait
 ) -> None:
     with contextlib.ExitStack() as stack:

@@ -23,7 +23,7 @@ rules:
 """
 
 
-def test_limits_hold_in_the_fleet_from_a_reload_on(
+def test_limits_changed_by_a_reload_hold_in_the_whole_fleet(
     fleet: Callable[..., Fleet], receiver: Receiver, eventually: Wait
 ) -> None:
     one = fleet(RULES.replace("PORT", str(free_port())))

@@ -19,9 +19,7 @@ Wait = Callable[[Callable[[], Any]], Any]
 JSON = {"Content-Type": "application/json"}
 
 
-def test_a_renewed_client_certificate_is_shown_without_a_restart(
-    start: Start, eventually: Wait, tmp_path: Path
-) -> None:
+def test_a_renewed_client_certificate_is_used_without_a_restart(start: Start, eventually: Wait, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("first")
     for kind in ("pem", "key"):
@@ -48,7 +46,7 @@ rules: [{{name: r, actions: [forward: {{target: partner}}]}}]
         eventually(lambda: server.names == ["first", "client"])
 
 
-def test_no_secret_of_a_connection_is_kept(
+def test_no_secret_of_a_connection_is_stored(
     start: Start, eventually: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = {"PASSWORD": "pl4nted-password", "TOKEN": "pl4nted-token", "KEY": "pl4nted-key"}

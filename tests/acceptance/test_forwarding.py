@@ -40,7 +40,7 @@ def show(run: Run, folder: Path, identity: str, *more: str) -> str:
     return done.stdout
 
 
-def test_a_rate_goes_on_over_stops_and_kills(
+def test_a_rate_limit_holds_across_stops_and_kills(
     start: Start, receiver: Receiver, run: Run, eventually: Wait, tmp_path: Path
 ) -> None:
     rules = SLOW.format(url=receiver.url, rate="1/h")
@@ -73,7 +73,7 @@ def test_a_rate_that_a_reload_raises_releases_waiting_deliveries(
     eventually(lambda: len(set(receiver.ids())) == 3)
 
 
-def test_lists_status_and_api_say_that_the_rate_is_waited_for(
+def test_lists_status_and_api_show_deliveries_waiting_for_the_rate_limit(
     start: Start, receiver: Receiver, run: Run, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = start(SLOW.format(url=receiver.url, rate="1/h"))
@@ -85,7 +85,7 @@ def test_lists_status_and_api_say_that_the_rate_is_waited_for(
 
     assert 3_500_000 < waiting["waits_until_ms"] - waiting["created_at_ms"] < 3_700_000
     shown = show(run, tmp_path, waiting["id"])
-    assert re.search(r"pending, due, waits for the target's rate, goes on in 5\dm \(", shown)
+    assert re.search(r"pending, due, waits for the target's rate, continues in 5\dm \(", shown)
     listed = run("deliveries", "list", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout
     assert re.search(r"rate, in 5\dm", listed)
     status = run("status", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout
@@ -96,7 +96,7 @@ def test_lists_status_and_api_say_that_the_rate_is_waited_for(
     assert (pending["waits_for"], pending["waits_until"]) == (None, None)
 
 
-def test_a_full_target_and_an_order_are_waited_for(
+def test_lists_show_deliveries_waiting_for_a_full_target_or_their_order(
     start: Start, receiver: Receiver, run: Run, eventually: Wait, tmp_path: Path
 ) -> None:
     start_rules = f"""
@@ -118,7 +118,7 @@ rules:
     eventually(lambda: reasons() == [("full", "concurrency"), ("turn", "order")])
 
 
-def test_an_open_breaker_is_waited_for_and_stays_open_over_a_kill(
+def test_an_open_breaker_holds_deliveries_and_stays_open_after_a_kill(
     start: Start, receiver: Receiver, run: Run, eventually: Wait, tmp_path: Path
 ) -> None:
     receiver.status = 503
@@ -207,7 +207,9 @@ def test_a_waiting_delivery_shows_the_rules_of_its_next_attempt(
     assert words in show(run, tmp_path, waiting["id"])
 
 
-def test_headers_that_speak_for_a_proxy_reach_no_target(start: Start, receiver: Receiver, eventually: Wait) -> None:
+def test_headers_that_only_a_proxy_should_set_reach_no_target(
+    start: Start, receiver: Receiver, eventually: Wait
+) -> None:
     daemon = start(
         f"""
 sources: {{open: {{verify: none}}}}

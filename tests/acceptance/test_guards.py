@@ -119,7 +119,7 @@ def _ended(daemon: Daemon) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", ["./{{ payload.f }}", "{{ payload.f }}.jsonl", "store/{{ payload.f }}", "rules.yaml"])
-def test_the_daemon_does_not_start_with_a_path_that_reaches_what_rules(tmp_path: Path, path: str) -> None:
+def test_the_daemon_does_not_start_when_an_append_could_write_protected_files(tmp_path: Path, path: str) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "rules.yaml").write_text(_rules({"append": path}))
 

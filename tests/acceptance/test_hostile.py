@@ -61,7 +61,7 @@ def _bodies() -> dict[str, bytes]:
     }
 
 
-def test_hostile_payloads_are_answered_and_the_daemon_goes_on(start: Callable[..., Daemon]) -> None:
+def test_the_daemon_answers_hostile_payloads_and_keeps_running(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
 
     statuses = {title: daemon.post("/hooks/open", body).status for title, body in _bodies().items()}

@@ -36,7 +36,7 @@ rules:
 """
 
 
-def test_a_lost_node_leaves_pause_and_breaker_to_the_others_and_is_told_of_once(
+def test_other_nodes_keep_a_lost_nodes_pause_and_breaker_and_report_its_loss_once(
     fleet: Start, receiver: Receiver, run: Callable[..., Any], eventually: Wait, tmp_path: Path
 ) -> None:
     one = fleet(HELD)

@@ -45,7 +45,7 @@ def test_nodes_share_the_work_and_status_shows_them(
     assert one.ask("SELECT name FROM webhook_router.node") == []
 
 
-def test_what_a_killed_node_had_running_is_made_again_by_another_one(
+def test_attempts_of_a_killed_node_are_repeated_by_another_node(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     one = fleet(RULES.replace("/sent", "/hang"))
@@ -65,7 +65,7 @@ def test_what_a_killed_node_had_running_is_made_again_by_another_one(
     assert one.count("SELECT interruptions FROM webhook_router.delivery") == 0
 
 
-def test_a_frozen_node_loses_its_work_to_another_and_joins_anew(
+def test_another_node_takes_over_from_a_frozen_node_which_joins_again_later(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     one = fleet(RULES.replace("/sent", "/hang"))
@@ -165,7 +165,7 @@ def test_copies_of_an_event_on_all_nodes_at_once_are_one_event(fleet: Start, rec
     assert one.count("SELECT count(*) FROM webhook_router.event") == len(keys)
 
 
-def test_clocks_an_hour_apart_change_nothing(
+def test_nodes_with_clocks_an_hour_apart_work_as_usual(
     fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     one = fleet()
@@ -208,7 +208,7 @@ def test_one_attempt_at_a_time_in_the_fleet_at_a_target_with_concurrency_1(
 _RULES_OF_NOBODY = "no node runs the fleet's rules any more; those that run here are the fleet's now"
 
 
-def test_a_node_with_an_older_file_delivers_by_the_newer_rules_of_the_fleet(
+def test_a_node_with_an_older_rules_file_delivers_by_the_newer_rules_of_the_fleet(
     fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     one = fleet()
@@ -240,7 +240,7 @@ def test_a_node_with_an_older_file_delivers_by_the_newer_rules_of_the_fleet(
     eventually(lambda: any(line["message"] == _RULES_OF_NOBODY for node in (older, again) for line in node.lines))
 
 
-def test_rules_that_one_node_reloads_are_the_fleets_at_once_and_stay_so(
+def test_rules_reloaded_by_one_node_become_the_rules_of_the_fleet_and_stay_so(
     fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     one = fleet(lease=30)  # so that it is long until a node renews its own
@@ -290,7 +290,7 @@ sys.exit(main())
 """
 
 
-def test_a_rolling_upgrade_under_load_brings_the_newest_step_of_the_schema(
+def test_a_rolling_upgrade_under_load_migrates_to_the_newest_schema(
     fleet: Start, receiver: Receiver, eventually: Wait, run: Run
 ) -> None:
     one = fleet()
@@ -374,7 +374,9 @@ rules:
 """
 
 
-def test_the_node_that_received_an_event_answers_with_what_its_own_attempt_says(fleet: Start, eventually: Wait) -> None:
+def test_the_node_that_received_an_event_makes_the_first_attempt_and_answers_with_it(
+    fleet: Start, eventually: Wait
+) -> None:
     one = fleet(ANSWERS)
     nodes = [one.start(), one.start(), one.start()]
     others = [one.start("--roles", "intake"), one.start("--actions", "forward")]

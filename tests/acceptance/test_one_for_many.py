@@ -28,7 +28,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def test_one_delivery_stands_for_many(start: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_latest_by_and_once_by_skip_all_but_one_delivery(start: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = start(RULES)
 
     def send(**payload: Any) -> None:

@@ -39,7 +39,7 @@ def _own(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(event.body) for event in reversed(store.events()) if event.source == SOURCE]
 
 
-def test_a_dead_delivery_is_told_once_and_what_follows_is_gathered(
+def test_the_first_dead_delivery_is_reported_at_once_and_later_ones_are_gathered(
     start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = start(RULES.format(crm=f"http://127.0.0.1:{free_port()}", slack=receiver.url, attempts=1))
@@ -65,7 +65,7 @@ def test_a_dead_delivery_is_told_once_and_what_follows_is_gathered(
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
-def test_a_notice_whose_own_target_is_down_makes_no_further_one(
+def test_a_failing_delivery_of_a_notice_causes_no_further_notice(
     start: Start, eventually: Wait, tmp_path: Path, attempts: int
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
@@ -92,7 +92,7 @@ def test_a_notice_whose_own_target_is_down_makes_no_further_one(
     assert len(_own(tmp_path)) <= 2
 
 
-def test_a_target_that_is_down_and_up_again_is_told_of(
+def test_a_target_that_goes_down_and_comes_back_makes_own_events(
     start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     receiver.status = 503
@@ -128,7 +128,7 @@ def test_a_reload_makes_an_own_event(start: Start, receiver: Receiver, eventuall
     assert "undefined source" in refused["rules"]["problems"][0]
 
 
-def test_a_backlog_and_a_full_disk_are_told_of(
+def test_a_backlog_and_a_full_disk_make_own_events(
     start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     rules = RULES.format(crm=f"http://127.0.0.1:{free_port()}", slack=receiver.url, attempts=100000)

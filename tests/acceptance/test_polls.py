@@ -47,7 +47,7 @@ def written(folder: Path) -> list[int]:
     return [orjson.loads(line)["payload"]["id"] for line in lines]
 
 
-def test_a_daemon_that_is_killed_again_and_again_takes_each_item_once(
+def test_a_daemon_that_is_killed_repeatedly_stores_each_item_once(
     service: Service, start: Start, tmp_path: Path, eventually: Wait
 ) -> None:
     dice = random.Random(7)

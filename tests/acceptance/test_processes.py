@@ -163,7 +163,7 @@ def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(d
     assert {line["process"] for line in received} == {1, 2}
 
 
-def test_a_large_request_waits_for_the_process_that_judges_it_and_the_others_don_t(daemon: Daemon) -> None:
+def test_large_requests_wait_for_their_process_and_others_do_not_wait(daemon: Daemon) -> None:
     large = json.dumps({"a": "x" * LARGE_BYTES}).encode()
     judge, number = pids(daemon)[0], len(daemon.lines)
 
@@ -213,9 +213,7 @@ def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
     check_ledger(found, daemon)
 
 
-def test_when_all_are_killed_at_once_nothing_that_was_answered_is_lost(
-    daemon: Daemon, start: Callable[..., Daemon]
-) -> None:
+def test_killing_all_processes_at_once_loses_no_accepted_event(daemon: Daemon, start: Callable[..., Daemon]) -> None:
     with load(daemon) as found:
         for pid in (*pids(daemon).values(), daemon.process.pid):
             os.kill(pid, signal.SIGKILL)
@@ -270,7 +268,7 @@ def test_after_a_reload_is_answered_every_process_judges_by_the_new_rules(daemon
         (("--processes", "2", "--server", "waitress"), "--processes needs --server own"),
     ],
 )
-def test_numbers_that_make_no_sense_are_wrong_usage(
+def test_a_wrong_number_of_processes_is_a_usage_error(
     run: Callable[..., subprocess.CompletedProcess[str]], flags: tuple[str, ...], said: str
 ) -> None:
     done = run("serve", *flags)

@@ -50,7 +50,7 @@ rules:
 @pytest.mark.parametrize(
     "flags", [(), ("--processes", "2"), ("--server", "waitress")], ids=["own", "processes", "waitress"]
 )
-def test_the_sender_hears_the_first_attempt_or_otherwise(
+def test_the_sender_gets_the_first_attempts_answer_or_the_fallback(
     start: Callable[..., Daemon], receiver: Receiver, flags: tuple[str, ...]
 ) -> None:
     daemon = start(RULES.format(url=receiver.url), flags=flags, env={"KEY": "very-secret-value"})

@@ -101,7 +101,7 @@ rules:
 """
 
 
-def test_an_attempt_cut_off_by_a_stop_is_repeated_unless_the_rules_say_dead(
+def test_an_attempt_interrupted_by_a_stop_is_repeated_unless_the_rules_say_dead(
     start: Callable[..., Daemon], eventually: Callable[[Callable[[], object]], object], tmp_path: Path
 ) -> None:
     daemon = start(INTERRUPTED, flags=("--grace", "0"))

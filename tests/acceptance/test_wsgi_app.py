@@ -90,7 +90,7 @@ def host(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("command", [WAITRESS, WSGIREF], ids=["waitress", "wsgiref"])
-def test_it_starts_with_the_first_request_and_stops_with_its_server(
+def test_the_daemon_starts_with_the_first_request_and_stops_with_its_server(
     host: Start, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     hosted = host(command)
@@ -114,7 +114,7 @@ def test_it_starts_with_the_first_request_and_stops_with_its_server(
         assert {id_ for (id_,) in store.execute("SELECT id FROM event")} == {answer.json["id"] for answer in answers}
 
 
-def test_a_second_process_on_the_store_answers_503_and_says_the_cure(host: Start) -> None:
+def test_a_second_process_on_the_store_answers_503_with_the_cure(host: Start) -> None:
     first, second = host(WAITRESS), host(WAITRESS)
     assert request(first.port, "POST", "/hooks/open", b"{}").status == 202
 
@@ -138,9 +138,7 @@ def test_a_process_forked_after_the_start_answers_503_and_says_why(host: Start) 
 
 
 @pytest.mark.parametrize("rules", ["sources: {a: 1}\n", None], ids=["bad", "missing"])
-def test_rules_that_can_t_be_loaded_are_named_in_the_log_and_tried_again(
-    host: Start, tmp_path: Path, rules: str | None
-) -> None:
+def test_invalid_rules_are_logged_and_loaded_again_later(host: Start, tmp_path: Path, rules: str | None) -> None:
     (tmp_path / "rules.yaml").unlink()
     if rules is not None:
         (tmp_path / "rules.yaml").write_text(rules)

@@ -62,7 +62,9 @@ def _append(loaded: Loaded) -> Action:
         ("store/other.jsonl", None),
     ],
 )
-def test_a_path_is_judged_when_the_file_loads(tmp_path: Path, path: str, what: str | None) -> None:
+def test_a_path_to_a_protected_file_is_an_error_when_the_rules_load(
+    tmp_path: Path, path: str, what: str | None
+) -> None:
     folder = tmp_path / "rules"
     folder.mkdir()
     (folder / "store").mkdir()
@@ -146,7 +148,7 @@ def _hostile(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", [f"{k} {w}" for k in ("hardlink", "symlink", "folder") for w in ("rules", "secret", "program")]
 )
-def test_the_file_that_was_really_opened_is_judged(
+def test_the_check_looks_at_the_open_file_and_not_at_its_name(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "go.sh").write_text("#!/bin/sh\n")

@@ -102,7 +102,7 @@ def test_no_answer_of_the_api_holds_a_hidden_payload(planted: Planted, endpoint:
         assert "planted-" not in json.dumps(of_hidden), (path, query)
 
 
-def test_hidden_texts_are_marked_and_the_token_that_acts_sees_them(planted: Planted) -> None:
+def test_hidden_texts_are_marked_and_shown_to_the_full_token(planted: Planted) -> None:
     ask, path = planted.admin.ask, f"/api/events/{planted.hidden}"
 
     event = ask("GET", path, token=READ_TOKEN, query="body=true").json
@@ -155,7 +155,7 @@ def test_a_search_finds_no_hidden_event_and_says_where_it_did_not_look(planted: 
     assert "hidden_sources" not in planted.admin.get("/api/events", token=READ_TOKEN)
 
 
-def test_a_stored_event_with_a_hidden_payload_is_no_test(planted: Planted) -> None:
+def test_a_stored_event_with_a_hidden_payload_cannot_be_used_as_a_test(planted: Planted) -> None:
     asked = {"event": planted.hidden}
 
     assert planted.admin.ask("POST", "/api/rules/test", asked, token=READ_TOKEN).status == 403
@@ -176,7 +176,7 @@ def test_no_view_of_the_page_holds_a_hidden_payload(planted: Planted, view: obje
 def test_the_page_shows_that_something_is_hidden(planted: Planted) -> None:
     browser = Browser(planted.admin).sign_in(READ_TOKEN)
 
-    assert "keeps its payloads from the token" in browser.go(f"/events/{planted.hidden}")
+    assert "hides its payloads from the read-only token" in browser.go(f"/events/{planted.hidden}")
     assert "planted-card" in browser.go(f"/events/{planted.shown}")
     assert "planted-card" in Browser(planted.admin).sign_in().go(f"/events/{planted.hidden}")
 
@@ -191,7 +191,7 @@ def test_events_of_a_source_that_the_rules_no_longer_have_are_hidden(planted: Pl
     assert (event["hidden"], event["body"], event["path"]) == (True, HIDDEN, HIDDEN)
 
 
-def test_what_reads_a_store_is_hidden_or_known_to_show_no_payload(planted: Planted) -> None:
+def test_every_endpoint_that_reads_a_store_hides_payloads_or_shows_none(planted: Planted) -> None:
     names = {name for name in vars(StoreReader) if not name.startswith("_")}
     names |= {name for base in StoreReader.__mro__ for name in vars(base) if not name.startswith("_")}
     view = hiding(planted.admin.store, lambda _: "/x")
@@ -199,5 +199,5 @@ def test_what_reads_a_store_is_hidden_or_known_to_show_no_payload(planted: Plant
     own = {name for name in vars(type(view)) if not name.startswith("_")}
     assert names - own - SHOWN_AS_IT_IS == {"ended", "close", "poll_of", "known_items"}
     for name in ("ended", "close", "poll_of", "known_items", "replay", "append", "prune", "backup"):
-        with pytest.raises(AttributeError, match="not for who may only read"):
+        with pytest.raises(AttributeError, match="not available to the read-only token"):
             getattr(view, name)

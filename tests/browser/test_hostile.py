@@ -103,9 +103,7 @@ def look(window: Window, path: str) -> str:
     return text
 
 
-def test_nothing_hostile_of_a_sender_a_target_or_a_rule_is_more_than_text(
-    scene: Scene, window: Window, events: list[str]
-) -> None:
+def test_hostile_values_of_senders_targets_and_rules_stay_text(scene: Scene, window: Window, events: list[str]) -> None:
     deliveries = scene.deliveries(event=events[0])
 
     name = urlencode({"rule": NAME})
@@ -127,7 +125,7 @@ def test_nothing_hostile_of_a_sender_a_target_or_a_rule_is_more_than_text(
     assert "{{ 7*7 }}{% raw %}${7*7}" in shown["also"]
 
 
-def test_nothing_hostile_in_the_name_of_a_node_is_more_than_text(window: Window) -> None:
+def test_hostile_values_in_the_name_of_a_node_stay_text(window: Window) -> None:
     window.page.set_viewport_size({"width": 360, "height": 740})
     for text in ALL:
         show_fleet(window, text)
@@ -136,7 +134,7 @@ def test_nothing_hostile_in_the_name_of_a_node_is_more_than_text(window: Window)
         assert not set(BAD) & set(window.main())
 
 
-def test_nothing_hostile_in_an_address_is_more_than_text(window: Window, events: list[str]) -> None:
+def test_hostile_values_in_urls_stay_text(window: Window, events: list[str]) -> None:
     together = " ".join(ALL[:-1])
     for path, name in (
         ("/events", "rule"), ("/events", "source"), ("/events", "since"), ("/events", "after"), ("/deliveries", "target"),
@@ -158,7 +156,7 @@ def look_at_fields(window: Window, path: str) -> None:
     assert window.overflow() == 0, path
 
 
-def test_nothing_hostile_in_a_form_is_more_than_text(window: Window, events: list[str]) -> None:
+def test_hostile_values_in_a_form_stay_text(window: Window, events: list[str]) -> None:
     together = " ".join(ALL)
     window.page.set_viewport_size({"width": 360, "height": 740})
     for path, field in (
@@ -172,7 +170,7 @@ def test_nothing_hostile_in_a_form_is_more_than_text(window: Window, events: lis
         assert window.overflow() == 0, f"{path} {field}"
 
 
-def test_nothing_hostile_that_is_tried_is_more_than_text(window: Window) -> None:
+def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
     page = window.page
     page.set_viewport_size({"width": 360, "height": 740})
     for payload in (json.dumps({"all": ALL}, ensure_ascii=False), TAGS + CONTROLS):

@@ -24,7 +24,7 @@ def test_the_printed_link_signs_in_once_after_a_click(scene: Scene, open_window:
     assert "Newest events" in first.main()
 
 
-def test_the_token_signs_in_and_leads_to_what_was_asked_for(scene: Scene, open_window: Open) -> None:
+def test_the_token_signs_in_and_opens_the_requested_page(scene: Scene, open_window: Open) -> None:
     window = open_window(token=None)
 
     window.go("/events?unmatched=1")
@@ -53,13 +53,13 @@ def test_sign_out_ends_the_session(scene: Scene, open_window: Open) -> None:
     assert window.page.locator("#token").is_visible()
 
 
-def test_who_may_only_read_sees_no_control_and_can_change_nothing(scene: Scene, open_window: Open) -> None:
+def test_the_read_only_token_sees_no_controls_and_can_change_nothing(scene: Scene, open_window: Open) -> None:
     dead = scene.settled(scene.invoice())[0]
     window = open_window(token=scene.read_token)
 
     for path in ("/", f"/events/{dead['event']}", "/deliveries?state=dead", f"/deliveries/{dead['id']}", "/targets"):
         window.go(path)
-        window.page.wait_for_selector("text=You are signed in with the token that may only read")
+        window.page.wait_for_selector("text=You are signed in with the read-only token")
         assert window.page.locator("form[method=post]:not([action='/sign-out'])").locator("button").count() == 0, path
     forged = window.page.evaluate(
         """async ids => (await Promise.all(["/deliveries/all/replay", "/targets/pause"].map(path => fetch(path, {

@@ -209,7 +209,7 @@ def test_a_large_store_answers_at_once(store_commands: StoreCommands, plan: Plan
     assert 'no rule "nosuch" is known' in store_commands.run("deliveries", "replay", "--rule", "nosuch").stderr
 
 
-def test_states_survive_a_filter_that_finds_nothing(known: StoreCommands) -> None:
+def test_the_states_of_a_filter_without_matches_are_shown(known: StoreCommands) -> None:
     before = known.states()
 
     known.run("deliveries", "cancel", "--rule", "nosuch")
@@ -218,7 +218,7 @@ def test_states_survive_a_filter_that_finds_nothing(known: StoreCommands) -> Non
     assert set(before.values()) == {State.PENDING}
 
 
-def test_a_time_that_nothing_matched_is_named(store_commands: StoreCommands) -> None:
+def test_the_error_for_a_time_without_matches_names_it(store_commands: StoreCommands) -> None:
     empty = store_commands.run("events", "list")
     bounded = store_commands.run(
         "deliveries", "list", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z"

@@ -107,7 +107,7 @@ def test_the_installed_aiohttp_works_as_expected() -> None:
     assert client._counted
 
 
-def test_requests_go_through_the_session_until_that_was_checked() -> None:
+def test_requests_go_through_the_session_until_the_check_has_passed() -> None:
     assert not Exchanges().direct
 
 
@@ -130,7 +130,7 @@ def nothing_yet(self: aiohttp.StreamReader, limit: int = -1) -> bytes:
         (aiohttp.StreamReader, "read_nowait", nothing_yet),
     ],
 )
-def test_forwards_go_the_public_way_when_inner_parts_changed(
+def test_forwards_use_the_public_interface_when_inner_parts_have_changed(
     owner: type, name: str, changed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -200,7 +200,7 @@ def test_some_interim_answers_are_skipped(direct: bool) -> None:
 
 @pytest.mark.parametrize("path", ["/in", "", "/a%2Fb/%C3%A9?x=%20y&z", "/?", "/in?a=b"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_the_fast_and_the_public_client_send_the_same_bytes(path: str, method: str) -> None:
+def test_both_ways_of_sending_send_the_same_bytes(path: str, method: str) -> None:
     received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
@@ -278,7 +278,7 @@ def test_a_response_that_ends_with_the_connection_is_complete() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nonly a part\r\n",
     ],
 )
-def test_an_answer_that_breaks_off_counts_and_reaches_no_sender(sent: bytes, direct: bool) -> None:
+def test_a_truncated_answer_succeeds_but_is_not_passed_to_the_sender(sent: bytes, direct: bool) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
         await read(reader)
         writer.write(sent)
@@ -332,7 +332,7 @@ def test_a_byte_by_byte_response_times_out(direct: bool) -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-def test_silence_between_two_reads_is_an_error(direct: bool) -> None:
+def test_too_long_a_pause_between_two_reads_is_an_error(direct: bool) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
         await read(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n")

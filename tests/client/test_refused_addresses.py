@@ -26,7 +26,7 @@ def test_an_address_behind_a_nat64_prefix_is_recognized(prefix: str, length: int
     assert not refused(behind(prefix, length, int(ipaddress.IPv4Address("203.0.113.7"))))
 
 
-def test_the_published_examples_are_read_right() -> None:
+def test_the_examples_of_the_rfcs_are_recognized() -> None:
     # RFC 6052, section 2.4: 192.0.2.33 behind prefixes of each length.
     written = ["2001:db8:c000:221::", "2001:db8:1c0:2:21::", "2001:db8:122:c000:2:2100::", "2001:db8:122:3c0:0:221::"]
     written += ["2001:db8:122:344:c0:2:2100:0", "2001:db8:122:344::c000:221"]
@@ -39,7 +39,7 @@ def test_the_published_examples_are_read_right() -> None:
 
 
 @pytest.mark.parametrize("length", [48, 56, 64, 96])
-def test_the_local_nat64_prefix_is_read_at_every_length_whatever_follows(length: int) -> None:
+def test_the_local_nat64_prefix_is_recognized_at_every_length(length: int) -> None:
     assert refused(behind("64:ff9b:1::", length, int(ipaddress.IPv4Address("169.254.7.9"))))
     if length < 64:
         assert refused(behind("64:ff9b:1::", length, suffix=1))
@@ -56,7 +56,7 @@ def test_the_local_nat64_prefix_is_read_at_every_length_whatever_follows(length:
         *("fd00:42::42", "fd20:ce::254"),
     ],
 )
-def test_every_spelling_is_refused(address: str) -> None:
+def test_every_spelling_of_a_refused_address_is_refused(address: str) -> None:
     assert refused(address)
 
 

@@ -108,7 +108,7 @@ CLIMBS = [
         "{{ secrets.chat }}/{{ payload.v }}/b",
     ],
 )
-def test_a_segment_that_would_climb_once_decoded_fails(text: str, value: str) -> None:
+def test_a_segment_that_decodes_to_dots_fails(text: str, value: str) -> None:
     with pytest.raises(RenderError) as caught:
         _render(text, value)
 
@@ -143,7 +143,7 @@ def test_a_value_that_stays_in_its_segment_is_sent(value: str, written: str) -> 
 
 
 @each("value", CLIMBS)
-def test_a_query_takes_what_a_path_does_not(value: str) -> None:
+def test_a_query_may_hold_values_that_a_path_may_not(value: str) -> None:
     assert _render("http://h/a?q={{ payload.v }}", value).startswith("http://h/a?q=")
 
 
@@ -157,7 +157,7 @@ def test_a_query_takes_what_a_path_does_not(value: str) -> None:
         ("http://h/{% for one in payload.list %}{{ one }}{% endfor %}", "payload.list"),
     ],
 )
-def test_values_that_climb_together_are_named_and_not_shown(text: str, names: str) -> None:
+def test_values_that_form_dots_together_are_named_but_not_shown(text: str, names: str) -> None:
     payload = {"a": ".", "b": "%2e", "ok": "main", "up": "secret/../..", "list": [".", "."]}
     values = Context({"payload": payload, "headers": {"X-Up": "..;"}, "secrets": {}})
 

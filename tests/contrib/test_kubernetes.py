@@ -47,7 +47,7 @@ def test_each_object_fits_its_schema(one: dict[str, Any]) -> None:
     assert _read_by_the_api(one) == one
 
 
-def test_the_schema_tells_a_wrong_key_and_a_wrong_type() -> None:
+def test_the_schema_refuses_a_wrong_key_and_a_wrong_type() -> None:
     deployment = _one("Deployment")
     unknown = {**deployment, "spec": {**deployment["spec"], "replica": 3}}
     wrong = {**deployment, "spec": {**deployment["spec"], "replicas": "three"}}
@@ -57,13 +57,13 @@ def test_the_schema_tells_a_wrong_key_and_a_wrong_type() -> None:
         _read_by_the_api(wrong)
 
 
-def test_each_variable_is_one_of_serve() -> None:
+def test_each_variable_is_known_to_serve() -> None:
     known = {option.envvar for option in serve.params if isinstance(option.envvar, str)}
 
     assert {one["name"] for one in _container()["env"]} <= known
 
 
-def test_probes_ask_what_the_admin_listener_answers() -> None:
+def test_probes_use_paths_of_the_admin_listener() -> None:
     container = _container()
     paths = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
 

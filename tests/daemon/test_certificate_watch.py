@@ -128,7 +128,7 @@ def test_without_certificates_no_thread_runs() -> None:
     watch.stop()
 
 
-def test_others_hear_of_a_renewed_certificate_before_the_log(authority: Authority) -> None:
+def test_listeners_are_told_of_a_renewed_certificate_before_it_is_logged(authority: Authority) -> None:
     told: list[tuple[str, int]] = []
     with capture_logs() as lines:
         watch = CertificateWatch(

@@ -64,7 +64,7 @@ def test_the_pause_doubles_up_to_its_maximum_while_attempts_fail() -> None:
     assert pauses == [5, 10, 12, 12]
 
 
-def test_one_answer_closes_the_breaker_and_resets_its_count() -> None:
+def test_one_success_closes_the_breaker_and_resets_its_count() -> None:
     breaker = _opened()
     breaker.start()
     breaker.finish(True, 5)
@@ -75,7 +75,7 @@ def test_one_answer_closes_the_breaker_and_resets_its_count() -> None:
     assert breaker.until == 15
 
 
-def test_late_failures_do_not_lengthen_the_pause_and_a_late_answer_ends_it() -> None:
+def test_attempts_that_end_late_never_lengthen_the_pause_and_may_end_it() -> None:
     breaker = _opened()
     breaker.finish(False, 4)
     assert breaker.until == 5
@@ -112,7 +112,7 @@ def test_the_breaker_reports_since_when_the_target_fails() -> None:
     assert breaker.since == 3
 
 
-def test_an_open_breaker_goes_on_in_another_process() -> None:
+def test_an_open_breaker_stays_open_in_the_next_process() -> None:
     noted = _opened(at=100).note(now_ms=1_000_000, now=101)
 
     again = Breaker(SPEC)
@@ -128,7 +128,7 @@ def test_an_open_breaker_goes_on_in_another_process() -> None:
 
 
 @pytest.mark.parametrize("moved_ms", [-(10**12), 10**12])
-def test_a_clock_set_between_two_processes_delays_nothing(moved_ms: int) -> None:
+def test_a_clock_changed_between_two_processes_does_not_lengthen_the_pause(moved_ms: int) -> None:
     again = Breaker(SPEC)
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000 + moved_ms, now=0)
@@ -137,7 +137,7 @@ def test_a_clock_set_between_two_processes_delays_nothing(moved_ms: int) -> None
 
 
 @pytest.mark.parametrize("noted", [{}, {"since": "x", "until": None}, {"since": 1}])
-def test_a_note_that_can_not_be_read_is_a_closed_breaker(noted: dict[str, object]) -> None:
+def test_an_unreadable_note_means_a_closed_breaker(noted: dict[str, object]) -> None:
     again = Breaker(SPEC)
 
     again.resume(noted, now_ms=5, now=0)

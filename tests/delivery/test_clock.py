@@ -41,7 +41,7 @@ def test_a_slewed_clock_shortens_no_waits() -> None:
     assert not any(clock.waits_are_suspect(NOW + second * 900, 100.0 + second) for second in range(1, 100))
 
 
-def test_a_failed_shortening_is_done_later() -> None:
+def test_shortening_the_waits_is_tried_again_after_a_failure() -> None:
     clock = started()
     clock.ask_again(100.0)
 

@@ -114,7 +114,7 @@ rules:
 """
 
 
-def test_an_open_breaker_saves_attempts_at_a_target_that_is_down(
+def test_an_open_breaker_makes_few_attempts_at_a_target_that_is_down(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     down, up = receivers(), receivers()
@@ -174,7 +174,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
 
 
-def test_only_actions_that_read_the_payload_need_it_parsed(
+def test_the_payload_is_parsed_only_for_actions_that_read_it(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     target = receivers()

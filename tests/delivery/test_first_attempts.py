@@ -94,7 +94,7 @@ def test_a_skipped_delivery_gives_the_sender_no_answer(daemon: Running) -> None:
     assert daemon.count(State.SKIPPED) == 1
 
 
-def test_without_room_once_it_is_stored_it_goes_the_usual_way(daemon: Running, receiver: Receiver) -> None:
+def test_a_delivery_without_a_free_slot_is_delivered_later_as_usual(daemon: Running, receiver: Receiver) -> None:
     both = ask(daemon, "narrow", copies=2)  # the only slot is free as long as neither is stored
 
     until(lambda: sum(asked.done() for asked in both) == 1)

@@ -84,7 +84,7 @@ def test_a_pause_by_another_process_holds_within_a_second(running: Callable[...,
 
         operator.resume("a", now_ms()).result(60)
         until(lambda: daemon.count(State.SUCCEEDED) == 2)
-    assert [line["target"] for line in lines if line["event"] == "held no longer; its deliveries go on"] == ["a"]
+    assert [line["target"] for line in lines if line["event"] == "no longer held; its deliveries continue"] == ["a"]
 
 
 def test_a_pause_ends_by_itself(running: Callable[..., Running], receiver: Receiver) -> None:
@@ -113,7 +113,7 @@ def test_a_pause_survives_a_restart(running: Callable[..., Running], receiver: R
     until(lambda: second.count(State.SUCCEEDED) == 2)
 
 
-def test_a_target_paused_by_the_file_goes_on_when_the_file_says_so(
+def test_a_target_paused_by_the_file_is_resumed_by_the_file(
     running: Callable[..., Running], receiver: Receiver
 ) -> None:
     daemon = running(", paused: true")
@@ -128,7 +128,7 @@ def test_a_target_paused_by_the_file_goes_on_when_the_file_says_so(
 
 
 @pytest.mark.parametrize("edit", [DISABLED, ACTION_DISABLED])
-def test_what_waits_for_a_disabled_rule_or_action_is_held(
+def test_deliveries_of_a_disabled_rule_or_action_are_held(
     running: Callable[..., Running], receiver: Receiver, edit: tuple[str, str]
 ) -> None:
     receiver.status = 503
@@ -179,7 +179,7 @@ def test_a_replay_for_a_disabled_rule_spends_no_attempt(running: Callable[..., R
     assert len(daemon.store.attempts(delivery.id)) == 1
 
 
-def test_a_running_attempt_finishes_under_a_pause(running: Callable[..., Running], receiver: Receiver) -> None:
+def test_a_pause_lets_running_attempts_finish(running: Callable[..., Running], receiver: Receiver) -> None:
     receiver.answering.clear()
     daemon = running()
     daemon.receive({"to": "one"})
@@ -205,7 +205,7 @@ def _failed(held_ms: int) -> State:
     return done.state
 
 
-def test_the_give_up_clock_stands_still_while_held() -> None:
+def test_time_on_hold_does_not_count_for_give_up_after() -> None:
     assert _failed(0) is State.DEAD
     assert _failed(31_000) is State.DEAD
     assert _failed(32_000) is State.PENDING

@@ -20,7 +20,7 @@ MAIN = "include: [teams/*.yaml]\nsources: {s: {verify: none}}\n"
 ALONE = "sources: {s: {verify: none}}\nrules: [{name: other, actions: [append: other.jsonl]}]\n"
 
 
-def test_a_waiting_delivery_follows_the_recorded_text_of_its_file(tmp_path: Path) -> None:
+def test_a_waiting_delivery_uses_the_recorded_text_of_its_included_file(tmp_path: Path) -> None:
     (tmp_path / "teams").mkdir()
     team = tmp_path / "teams" / "a.yaml"
     team.write_text("rules: [{name: a, source: s, actions: [append: out/a.jsonl]}]\n")

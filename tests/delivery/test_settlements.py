@@ -48,7 +48,7 @@ async def once(write: "Callable[[], Future[list[State | None]]]") -> list[State 
     return await asyncio.wrap_future(write())
 
 
-def test_attempts_that_end_during_a_commit_settle_in_the_next(store: SqliteStore) -> None:
+def test_attempts_that_end_during_a_commit_are_settled_in_the_next_commit(store: SqliteStore) -> None:
     first, *others = claimed(store, 4)
     commits: list[list[State | None]] = []
 

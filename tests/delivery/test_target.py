@@ -141,7 +141,7 @@ def test_a_low_rate_counts_the_last_start_of_an_earlier_process(ago: float, soon
     assert target.free_in(0) == pytest.approx(soon)
 
 
-def test_a_rate_that_was_changed_meanwhile_counts_from_the_last_start() -> None:
+def test_a_changed_rate_counts_from_the_last_attempts_start() -> None:
     target = Target(TargetSpec("t", concurrency=5, rate=1 / 60), now=0)
 
     target.resume(30)

@@ -23,7 +23,7 @@ def noted(store: SqliteStore) -> dict[str, object]:
     return parsed_note(store.notes().get(WAITS_NOTE))
 
 
-def test_only_a_change_is_written(store: SqliteStore) -> None:
+def test_only_changed_waits_are_written(store: SqliteStore) -> None:
     waits = WaitNotes(store)
 
     waits.note({"a": (Wait.RATE, 60.0)}, 1_000_000, 10.0)
@@ -34,7 +34,7 @@ def test_only_a_change_is_written(store: SqliteStore) -> None:
     assert noted(store) == {}
 
 
-def test_changes_that_follow_one_another_wait_for_a_second(store: SqliteStore) -> None:
+def test_changes_are_written_once_a_second_at_most(store: SqliteStore) -> None:
     waits = WaitNotes(store)
     waits.note({"a": (Wait.CONCURRENCY, None)}, 1_000_000, 10.0)
 

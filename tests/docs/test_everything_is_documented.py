@@ -129,7 +129,7 @@ def test_every_scheme_and_action_is_in_the_reference() -> None:
         assert f"`{name}`" in REFERENCE or f"**{name}**" in REFERENCE
 
 
-def test_every_failure_that_retry_or_the_log_knows_is_documented() -> None:
+def test_every_failure_cause_is_documented() -> None:
     assert [cause for cause in Cause if f"`{cause}`" not in REFERENCE + LOGS] == []
 
 

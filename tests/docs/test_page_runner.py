@@ -104,7 +104,7 @@ def test_a_fence_that_is_not_closed_is_an_error(tmp_path: Path) -> None:
     ],
     ids=lambda wrong: f"{wrong.language} {wrong.text[:20].strip()} {dict(wrong.marks)}",
 )
-def test_a_block_that_behaves_otherwise_than_documented_fails(wrong: Block, walk: PageRunner) -> None:
+def test_a_block_with_another_output_than_documented_fails(wrong: Block, walk: PageRunner) -> None:
     with pytest.raises(AssertionError, match="page.md:1"):
         walk.take(wrong)
 

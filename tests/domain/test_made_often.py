@@ -39,13 +39,13 @@ class Fact:
 
 
 @pytest.mark.parametrize("made", MADE_OFTEN)
-def test_fields_are_set_without_a_call_for_each(made: type[Any]) -> None:
+def test_the_fast_constructor_sets_fields_without_a_call_for_each(made: type[Any]) -> None:
     constructor: Callable[..., None] = made.__init__
 
     assert "__setattr__" not in constructor.__code__.co_names
 
 
-def test_defaults_factories_and_what_follows_the_constructor_stay() -> None:
+def test_defaults_factories_and_post_init_still_work() -> None:
     first, second = Fact("a"), Fact("b", 5, hidden="x")
 
     assert (first.name, first.size, first.tags, first.hidden, first.doubled) == ("a", 3, [], "", 6)
@@ -54,7 +54,7 @@ def test_defaults_factories_and_what_follows_the_constructor_stay() -> None:
     assert not hasattr(first, "__dict__")
 
 
-def test_copies_comparison_and_text_stay() -> None:
+def test_copies_comparison_and_repr_still_work() -> None:
     fact = Fact("a", hidden="secret")
 
     assert replace(fact, size=4) == Fact("a", 4)

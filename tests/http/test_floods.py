@@ -80,7 +80,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("addresses", [1, 200])
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_legitimate_sender_gets_in_at_once(plain: Serve, kind: str, addresses: int) -> None:
+def test_a_legitimate_sender_is_served_at_once_during_a_flood(plain: Serve, kind: str, addresses: int) -> None:
     server = plain(handler, connections=LIMIT)
     with flooded(server, *FLOODS[kind], addresses), connect(server) as kept:
         kept.sendall(GET % b"right")
@@ -153,7 +153,7 @@ def test_a_request_under_way_is_never_cut_and_the_others_wait(plain: Serve) -> N
         one.close()
 
 
-def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
+def test_a_burst_of_more_connections_than_allowed_is_answered_completely(own: Serve) -> None:
     server = own(handler, connections=16)
     burst = []
     for _ in range(100):
@@ -165,7 +165,7 @@ def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
         one.close()
 
 
-def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Serve) -> None:
+def test_accepted_but_idle_connections_are_evicted_last(own: Serve) -> None:
     server = own(handler, connections=8)
     held = [connect(server) for _ in range(8)]
     for one in held:
@@ -181,7 +181,7 @@ def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Se
         one.close()
 
 
-def test_full_connections_are_logged_once(own: Serve) -> None:
+def test_reaching_the_limit_of_connections_is_logged_once(own: Serve) -> None:
     with capture_logs() as lines:
         server = own(handler, connections=8)
         held = [connect(server) for _ in range(40)]
@@ -189,7 +189,7 @@ def test_full_connections_are_logged_once(own: Serve) -> None:
         for one in held:
             one.close()
 
-    told = [line for line in lines if line["event"].startswith("all connections are taken")]
+    told = [line for line in lines if line["event"].startswith("all connections are in use")]
     assert [line["connections"] for line in told] == [8]
 
 

@@ -141,7 +141,7 @@ def test_invalid_http_gets_a_problem_without_the_senders_text(own: Serve, reques
 
 
 @pytest.mark.parametrize(("request_", "expected"), REFUSED[:3] + REFUSED[40:60])
-def test_it_does_not_matter_how_the_bytes_are_cut(own: Serve, request_: bytes, expected: int) -> None:
+def test_requests_are_parsed_alike_however_their_bytes_are_split(own: Serve, request_: bytes, expected: int) -> None:
     server = own(echo)
     with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -222,7 +222,7 @@ def test_unusual_but_clear_requests_are_accepted(serve: Serve, request_: bytes, 
     assert b'"length": %d' % length in answer
 
 
-def test_another_protocol_is_not_spoken(own: Serve) -> None:
+def test_a_request_for_another_protocol_is_answered_by_http_1(own: Serve) -> None:
     wish = b"Connection: upgrade\r\nUpgrade: h2c\r\n"
 
     sized = HEAD + wish + b"Content-Length: 41\r\n\r\n" + b"GET /smuggled HTTP/1.1\r\nHost: smuggled\r\n\r\n"[:41]
@@ -241,7 +241,7 @@ def test_another_protocol_is_not_spoken(own: Serve) -> None:
     assert b'"path": "/last"' in answer
 
 
-def test_a_body_after_a_wish_for_another_protocol_is_held_to_its_bounds(own: Serve) -> None:
+def test_the_body_of_an_upgrade_request_has_the_usual_limits(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 1000)
     wish = HEAD + b"Connection: upgrade\r\nUpgrade: h2c\r\n"
 
@@ -253,7 +253,7 @@ def test_a_body_after_a_wish_for_another_protocol_is_held_to_its_bounds(own: Ser
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_a_wish_for_another_protocol_among_as_many_headers_as_there_may_be(own: Serve) -> None:
+def test_an_upgrade_request_may_have_the_largest_number_of_headers(own: Serve) -> None:
     wish = HEAD + b"Connection: upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"
     most = wish + b"".join(b"X-%d: 1\r\n" % number for number in range(HEADER_COUNT - 4))
 
@@ -261,7 +261,7 @@ def test_a_wish_for_another_protocol_among_as_many_headers_as_there_may_be(own: 
     assert status(talk(own(echo), most + b"X-More: 1\r\n\r\nhello", close=False)) == 431
 
 
-def test_a_body_up_to_its_paths_limit_is_taken_and_one_byte_more_is_not(serve: Serve) -> None:
+def test_a_body_up_to_its_paths_limit_is_accepted_and_one_byte_more_is_refused(serve: Serve) -> None:
     limits = {"/small": 1000, "/large": 2000}
     server = serve(echo, body_limit=lambda path: limits.get(path, 10))
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -273,7 +273,7 @@ def test_a_body_up_to_its_paths_limit_is_taken_and_one_byte_more_is_not(serve: S
     assert b'"length": 3000' in talk(server, head % (b"/small", 3000), b"x" * 3000)
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_comes(own: Serve) -> None:
+def test_a_body_announced_as_too_large_is_refused_before_it_arrives(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 1000)
 
     assert status(talk(server, HEAD + b"Content-Length: 1001\r\n\r\n", close=False)) == 413
@@ -289,7 +289,7 @@ def test_a_chunked_body_is_bounded_as_it_arrives(serve: Serve) -> None:
     assert b'"length": 1000' in talk(server, head, b"1\r\nx\r\n" * 1000, END)
 
 
-def test_chunks_that_hold_little_are_bounded_too(own: Serve) -> None:
+def test_the_framing_of_tiny_chunks_is_limited(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 100_000)
 
     answer = talk(server, CHUNKED, (b"1;" + b"e" * 3000 + b"\r\nx\r\n") * 600, close=False)
@@ -309,7 +309,7 @@ def test_a_100_continue_comes_before_an_accepted_body(own: Serve) -> None:
         assert b'"length": 5' in rest(connection)
 
 
-def test_too_large_a_body_is_not_asked_for(own: Serve) -> None:
+def test_a_too_large_body_gets_no_100_continue(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 1000)
     for headers in (b"Content-Length: 1001", b"Content-Length: 5\r\nHost: y", b"Transfer-Encoding: gzip"):
         answer = talk(server, HEAD + b"Expect: 100-continue\r\n" + headers + b"\r\n\r\n", close=False)
@@ -317,7 +317,7 @@ def test_too_large_a_body_is_not_asked_for(own: Serve) -> None:
         assert status(answer) >= 400
 
 
-def test_an_invitation_comes_after_the_replies_before_it(own: Serve) -> None:
+def test_a_100_continue_comes_after_earlier_replies(own: Serve) -> None:
     server = own(echo)
     with connect(server) as connection:
         connection.sendall(
@@ -355,7 +355,7 @@ def test_a_body_without_room_on_the_disk_gets_503(own: Serve, monkeypatch: pytes
     ],
     ids=["blanks", "name", "host", "line", "percent", "extension"],
 )
-def test_no_bytes_take_the_square_of_their_length(own: Serve, request_: bytes) -> None:
+def test_parsing_time_grows_linearly_with_the_bytes(own: Serve, request_: bytes) -> None:
     server = own(echo)
     before = time.process_time()
 
@@ -449,7 +449,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
 
 @examples(250)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
-def test_accepted_requests_mean_the_same_to_h11(head: str, body: bytes, step: int) -> None:
+def test_h11_reads_accepted_requests_alike(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body
 
     ours = _ours(data, step)
@@ -468,7 +468,7 @@ def test_accepted_requests_mean_the_same_to_h11(head: str, body: bytes, step: in
         HEAD + b"Content-Length: 5\r\n\r\nhello" + GET + b"\r\n" + CHUNKED + HELLO + END,
     ],
 )
-def test_usual_requests_mean_the_same_to_h11(request_: bytes) -> None:
+def test_h11_reads_usual_requests_alike(request_: bytes) -> None:
     ours = _ours(request_, 100_000)
 
     assert ours

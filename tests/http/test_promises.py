@@ -66,7 +66,7 @@ def test_headers_arrive_as_they_were_sent(own: Serve) -> None:
     assert (found["path"], found["query"]) == ("/a", "b=%20")
 
 
-def test_headers_with_underscores_pass_for_no_others(serve: Serve) -> None:
+def test_headers_with_underscores_are_dropped(serve: Serve) -> None:
     answer = talk(serve(echo), get("/", "X_Id: forged", "X-Id: real"), close=False)
 
     assert b"real" in answer
@@ -83,7 +83,7 @@ def test_headers_with_underscores_pass_for_no_others(serve: Serve) -> None:
         (b"GET / HTTP/1.0", b"X: 1", Reply(299, b"", None), [b"299 Status", b"Content-Length: 0"], b"Content-Type"),
     ],
 )  # fmt: skip
-def test_an_answer_is_plain_http(
+def test_a_reply_is_plain_http(
     serve: Serve, line: bytes, headers: bytes, reply: Reply, expected: list[bytes], absent: bytes
 ) -> None:
     answer = talk(serve(lambda _: reply), line + b"\r\nHost: x\r\n" + headers + b"\r\n\r\n", close=False)
@@ -154,14 +154,14 @@ def test_a_fault_of_the_server_ends_at_most_one_connection(own: Serve, monkeypat
     assert talk(server, get(), close=False).endswith(b"yes")
     assert {line["event"] for line in lines} == {
         "connection failed by a fault of ours",
-        "the loop of a listener failed; it goes on",
+        "the loop of a listener failed once; it continues",
     }
 
 
 # Turns.
 
 
-def test_a_sender_of_many_requests_takes_turns_with_the_others(plain: Serve) -> None:
+def test_a_sender_of_many_requests_does_not_delay_others(plain: Serve) -> None:
     began, go, served = threading.Event(), threading.Event(), list[str]()
 
     def record(request: Request) -> Reply:
@@ -230,7 +230,7 @@ def test_a_sender_that_reads_no_replies_is_cut(own: Serve, monkeypatch: pytest.M
         eventually(lambda: server.connections()[0] == 0)
 
 
-def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
+def test_small_requests_overtake_slow_large_ones(own: Serve) -> None:
     gate = Gate()
     server = own(lambda request: gate(request) if request.path == "/large" else yes(request), threads=1)
     with connect(server) as large:
@@ -245,7 +245,7 @@ def _holds(queue: Any, count: int) -> bool:
     return bool(queue.qsize() == count)
 
 
-def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: Serve) -> None:
+def test_a_large_request_is_dropped_when_its_sender_left_before_its_turn(own: Serve) -> None:
     gate = Gate()
     server = own(gate, threads=1)
     with connect(server) as first:
@@ -265,7 +265,7 @@ def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: 
     assert not gate.entered.acquire(blocking=False)
 
 
-def test_while_requests_wait_the_server_is_idle(serve: Serve) -> None:
+def test_waiting_requests_cost_no_cpu_time(serve: Serve) -> None:
     gate = Gate()
     server = serve(gate, threads=8)
     senders = [threading.Thread(target=talk, args=(server, LARGE), kwargs={"close": False}) for _ in range(8)]
@@ -307,7 +307,7 @@ def test_a_pending_reply_holds_no_thread_and_wakes_the_loop(own: Serve) -> None:
         one.close()
 
 
-def test_a_pending_reply_that_takes_too_long_is_given_as_it_is(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pending_reply_that_takes_too_long_is_sent_as_it_is(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
 
     def later(_: Request) -> Pending:
@@ -325,7 +325,7 @@ def test_a_pending_reply_that_takes_too_long_is_given_as_it_is(serve: Serve, mon
     assert status(talk(serve(later, answer_seconds=0.1), get(), close=False)) == 503
 
 
-def test_a_sender_goes_on_after_requests_that_waited_for_a_pending_reply(own: Serve) -> None:
+def test_a_connection_is_usable_after_a_pending_reply(own: Serve) -> None:
     futures: list[Future[None]] = []
 
     def later(request: Request) -> Pending:
@@ -376,7 +376,7 @@ def test_a_request_that_takes_too_long_gets_408(own: Serve, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("drip", [b"x", b"\r\n"])
-def test_a_drip_is_cut_off(own: Serve, monkeypatch: pytest.MonkeyPatch, drip: bytes) -> None:
+def test_a_sender_that_sends_byte_by_byte_is_cut_off(own: Serve, monkeypatch: pytest.MonkeyPatch, drip: bytes) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
     server = own(echo, request_seconds=0.2)
@@ -456,7 +456,7 @@ def test_a_sender_that_disconnects_does_not_affect_the_next(serve: Serve, eventu
     eventually(lambda: server.connections()[0] == 0)
 
 
-def test_a_server_without_descriptors_rests_and_then_goes_on(plain: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_descriptors_pauses_and_then_continues(plain: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "REST_SECONDS", 0.2)
     server = plain(yes)
     assert status(talk(server, get(), close=False)) == 200  # what the server opens at first is open
@@ -489,7 +489,7 @@ def test_a_server_without_descriptors_rests_and_then_goes_on(plain: Serve, monke
 # Starting and stopping.
 
 
-def test_an_address_that_can_not_be_had_is_a_start_error(own: Serve) -> None:
+def test_an_unavailable_address_is_a_start_error(own: Serve) -> None:
     server = own(echo)
     for host, port in (("127.0.0.1", server.port), ("192.0.2.77", 8080), ("no such host", 8080)):
         with pytest.raises(StartError, match="can't listen on"):
@@ -580,7 +580,7 @@ def test_requests_sent_before_a_stop_are_answered(plain: Serve) -> None:
     stopper.join(60)
 
 
-def test_the_loop_tells_that_it_lives(serve: Serve) -> None:
+def test_the_loop_answers_a_ping(serve: Serve) -> None:
     server = serve(echo)
     told = threading.Event()
     server.ping(told.set)

@@ -66,7 +66,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("target", OTHER_FORMS)
-def test_another_form_of_a_path_is_not_the_path(serve: Serve, target: str) -> None:
+def test_another_spelling_of_a_path_gets_404(serve: Serve, target: str) -> None:
     seen = Recorder()
     answered: list[tuple[str, int]] = []
     server = serve(seen, answered=lambda path, status: answered.append((path, status)))
@@ -98,7 +98,7 @@ def test_a_plain_path_reaches_the_handler_decoded(serve: Serve, target: str, pat
 
 
 @each("target", [*OTHER_FORMS, *MALFORMED])
-def test_no_two_targets_are_one_path(target: str) -> None:
+def test_two_different_targets_never_give_the_same_path(target: str) -> None:
     found = read_target("GET", target)
 
     assert found.problem

@@ -309,7 +309,7 @@ def test_a_handshake_has_a_deadline(
     assert [line["reason"] for line in lines] == ["TLS: the handshake took too long"]
 
 
-def test_damaged_records_end_their_connection_only(start: Start, authority: Authority) -> None:
+def test_damaged_records_end_only_their_connection(start: Start, authority: Authority) -> None:
     chance = random.Random(7)
     server = start(Certificate(authority.issue()))
     context = authority.client()
@@ -335,7 +335,7 @@ def test_damaged_records_end_their_connection_only(start: Start, authority: Auth
     until(lambda: server.connections()[0] == 0)
 
 
-def test_a_truncated_request_is_not_taken_for_a_whole_one(start: Start, authority: Authority) -> None:
+def test_a_request_truncated_by_the_end_of_tls_is_refused(start: Start, authority: Authority) -> None:
     with TlsClient(_plain(start(Certificate(authority.issue()))), authority.client()) as client:
         client.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         client.plain.shutdown(socket.SHUT_WR)  # without TLS's own end
@@ -343,7 +343,7 @@ def test_a_truncated_request_is_not_taken_for_a_whole_one(start: Start, authorit
         assert status(rest(client)) == 400
 
 
-def test_many_connections_hold_little_memory(authority: Authority) -> None:
+def test_a_tls_connection_takes_little_memory(authority: Authority) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -54,7 +54,7 @@ def test_rules_see_the_decoded_body(receiver: Make, make_request: MakeRequest, s
     assert len(store.deliveries()) == 3
 
 
-def test_only_what_the_file_says_is_signed(receiver: Make, make_request: MakeRequest) -> None:
+def test_the_signature_covers_the_bytes_that_the_file_names(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(RULES, S="a secret")
 
     assert made.receive(_request(make_request, "sent", ZIPPED, BODY)).status == 401
@@ -80,14 +80,16 @@ def test_only_what_the_file_says_is_signed(receiver: Make, make_request: MakeReq
     ],
     ids=range(12),
 )
-def test_broken_and_large_ones_are_refused(receiver: Make, make_request: MakeRequest, body: bytes, status: int) -> None:
+def test_broken_and_too_large_gzip_bodies_are_refused(
+    receiver: Make, make_request: MakeRequest, body: bytes, status: int
+) -> None:
     made = receiver(RULES, S="a secret")
 
     assert made.receive(_request(make_request, "open", body, b"")).status == status
     assert made.receive(_request(make_request, "sent", body, body)).status == status
 
 
-def test_a_bomb_is_cut_at_the_limit() -> None:
+def test_decoding_a_gzip_bomb_stops_at_the_limit() -> None:
     source = Source("s", "/", Unchecked(), max_body=1024 * 1024)
     bombs = [
         gzip.compress(b"\0" * 100_000_000, 1),
@@ -101,7 +103,7 @@ def test_a_bomb_is_cut_at_the_limit() -> None:
     assert time.process_time() - began < 5
 
 
-def test_a_body_that_may_become_large_is_judged_outside_the_loop(
+def test_a_body_that_may_become_large_is_decoded_outside_the_loop(
     receiver: Callable[..., Receiver], serve: Callable[..., Server], store: SqliteStore
 ) -> None:
     """Through the real server, whose loop takes small bodies itself."""

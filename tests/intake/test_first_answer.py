@@ -29,7 +29,7 @@ RESPOND = RespondFrom("r", "a", 2.0, None)
         ("é/é", "application/octet-stream"),
     ],
 )
-def test_no_browser_runs_an_answer(said: str | None, sent: str) -> None:
+def test_an_answer_that_a_browser_would_run_is_sent_as_text(said: str | None, sent: str) -> None:
     reply = reply_of(RESPOND, ActionAnswer(b"<script>", said))
 
     assert harmless_type(said) == reply.content_type == sent
@@ -40,13 +40,13 @@ def test_no_browser_runs_an_answer(said: str | None, sent: str) -> None:
 @pytest.mark.parametrize(
     ("status", "sent", "body"), [(201, 201, b"x"), (204, 204, b""), (206, 200, b"x"), (299, 200, b"x")]
 )
-def test_a_status_passes_when_it_means_the_same_to_the_sender(status: int, sent: int, body: bytes) -> None:
+def test_only_statuses_with_a_meaning_for_the_sender_are_passed_on(status: int, sent: int, body: bytes) -> None:
     reply = reply_of(RESPOND, ActionAnswer(b"x", "text/plain", status))
 
     assert (reply.status, reply.body) == (sent, body)
 
 
-def test_the_rules_own_type_and_headers_win() -> None:
+def test_content_type_and_headers_of_the_rule_win() -> None:
     respond = RespondFrom("r", "a", 2.0, None, "text/html", (("cache-control", "max-age=5"), ("X-A", "b")))
 
     reply = reply_of(respond, ActionAnswer(b"x", "text/plain"))

@@ -28,7 +28,7 @@ def _inbound(*headers: tuple[str, str], query: str = "", method: str = "POST") -
     return Inbound("s", method, "/hooks/s", query, headers, BODY, "192.0.2.1", NOW)
 
 
-def test_any_of_several_signatures_may_fit_but_not_too_many() -> None:
+def test_one_of_several_signatures_must_match_and_their_number_is_limited() -> None:
     verifier, _ = _compile({"parts": {"signature": "v1"}})
     good = sign("new key", BODY).hex()
 
@@ -82,7 +82,7 @@ def test_a_signed_header_is_covered_and_has_to_be_there_once() -> None:
         ({"parts": {"signature": "v", "time": "t"}, "signed": "{body}"}, ["go together"]),
     ],
 )
-def test_what_can_not_be_meant_is_a_fault(options: dict[str, Any], faults: list[str]) -> None:
+def test_wrong_options_are_reported(options: dict[str, Any], faults: list[str]) -> None:
     found = _compile(options)[1]
 
     assert len(found) == len(faults), found
@@ -118,5 +118,5 @@ def test_a_key_in_another_format_is_a_fault_that_does_not_show_it() -> None:
         ("1e9", "unix", None),
     ],
 )
-def test_times_are_read_in_their_one_format(text: str, form: Any, found: int | None) -> None:
+def test_times_are_accepted_only_in_their_format(text: str, form: Any, found: int | None) -> None:
     assert milliseconds(text, form) == found

@@ -123,7 +123,7 @@ def test_every_wrong_token_is_refused(name: str) -> None:
     assert isinstance(verifier.verify(_inbound(WRONG[name]), NOW), Unverified)
 
 
-def test_a_token_is_a_credential_that_goes_no_further() -> None:
+def test_a_token_is_removed_after_verification() -> None:
     verifier, _ = _compile(**GIVEN)
     found = verifier.verify(_inbound(GOOD), NOW)
 
@@ -187,14 +187,14 @@ def test_a_shared_secret_signs_and_verifies() -> None:
         ({"secret": {"env": "S"}, "algorithms": ["RS256"]}, "HS… goes with a secret"),
         ({**GIVEN, "jwks": {}}, "exactly one of file and url"),
         ({**GIVEN, "jwks": {"file": "missing.json"}}, "missing.json can't be read"),
-        ({**GIVEN, "jwks": {"file": "../conftest.py"}}, "is no JWKS"),
+        ({**GIVEN, "jwks": {"file": "../conftest.py"}}, "is not a JWKS"),
         ({**GIVEN, "jwks": {"url": "http://keys.example.com/"}}, "expected an https address"),
         ({**GIVEN, "jwks": {"url": "https://u:p@keys.example.com/"}}, "expected an https address"),
         ({**GIVEN, "jwks": {"url": "https://[keys"}}, "expected an https address"),
         ({**GIVEN, "header": "a b"}, "letters, digits"),
     ],
 )
-def test_what_can_not_be_meant_is_a_fault(options: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_reported(options: dict[str, Any], message: str) -> None:
     assert any(message in fault for fault in _compile(**options)[1]), _compile(**options)[1]
 
 
@@ -377,7 +377,7 @@ def test_requests_wait_for_the_keys_without_holding_a_thread(
     ],
     ids=range(4),
 )
-def test_keys_that_can_not_be_had_are_a_503_that_is_tried_again(
+def test_keys_that_cannot_be_fetched_give_503(
     receiver: Callable[..., WaitingReceiver], make_request: Callable[..., Request], httpserver: HTTPServer,
     store: SqliteStore, response: Response,
 ) -> None:  # fmt: skip

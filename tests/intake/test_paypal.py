@@ -108,7 +108,7 @@ def test_an_event_of_more_than_three_days_is_refused(seconds: int) -> None:
         "file:///etc/passwd",
     ],
 )
-def test_a_certificate_from_elsewhere_is_not_fetched(url: str) -> None:
+def test_a_certificate_of_another_host_is_not_fetched(url: str) -> None:
     hosts = Hosts()
     headers = tuple((name, url if name == "Paypal-Cert-Url" else value) for name, value in paypal(KEY, BODY))
 
@@ -116,7 +116,7 @@ def test_a_certificate_from_elsewhere_is_not_fetched(url: str) -> None:
     assert hosts.asked == []
 
 
-def test_the_sandbox_is_taken_when_the_file_says_so_and_then_alone() -> None:
+def test_sandbox_events_are_accepted_only_when_the_file_asks_for_them() -> None:
     hosts = Hosts()
     headers = tuple((name, SANDBOX if name == "Paypal-Cert-Url" else value) for name, value in paypal(KEY, BODY))
 
@@ -125,7 +125,7 @@ def test_the_sandbox_is_taken_when_the_file_says_so_and_then_alone() -> None:
     assert hosts.asked == [SANDBOX]
 
 
-def test_without_a_certificate_the_sender_is_asked_to_come_again() -> None:
+def test_a_certificate_that_cannot_be_fetched_gives_503() -> None:
     assert isinstance(_verify(Hosts(is_down=True).verifier(), paypal(KEY, BODY)), KeysUnavailable)
 
 

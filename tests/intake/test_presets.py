@@ -63,7 +63,7 @@ def _inbound(preset: Preset) -> Inbound:
     return Inbound(preset.name, "POST", f"/hooks/{preset.name}", "", headers, vector["body"].encode(), "", now)
 
 
-def test_the_list_of_providers_is_there() -> None:
+def test_every_known_provider_has_a_preset() -> None:
     assert len(ALL) >= 40
     assert set(WANTED) <= set(ALL)
 
@@ -85,7 +85,7 @@ def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
 
 
 @each("name", VERIFYING)
-def test_the_origin_of_each_vector_is_true(name: str) -> None:
+def test_the_vector_of_a_preset_comes_from_the_named_origin(name: str) -> None:
     """Made ones are made again here, by senders that share nothing with the router."""
     vector = VERIFYING[name].vector
     assert vector is not None
@@ -127,7 +127,7 @@ def test_a_preset_says_where_it_comes_from_and_what_it_leaves_open(name: str) ->
 
 
 @each("name", VERIFYING)
-def test_no_preset_verifies_nothing_without_saying_so(name: str) -> None:
+def test_a_preset_without_verification_says_so(name: str) -> None:
     preset = VERIFYING[name]
     verifier = _verifier(preset)
     inbound = _inbound(preset)
@@ -154,7 +154,7 @@ def test_a_preset_that_can_not_verify_needs_a_verify_beside_it(name: str, tmp_pa
 
 
 @each("name", VERIFYING)
-def test_own_keys_override_but_nothing_weakens_what_is_signed(name: str) -> None:
+def test_keys_of_the_file_override_a_preset_but_cannot_weaken_its_signature(name: str) -> None:
     preset = VERIFYING[name]
     scheme = REGISTRIES.schemes[name]
     assert isinstance(scheme, PresetScheme)

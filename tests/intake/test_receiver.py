@@ -408,7 +408,7 @@ def test_an_unsigned_ssl_check_is_a_form_or_nothing(
     assert not store.events()
 
 
-def test_what_slack_signed_is_verified_before_it_may_be_an_ssl_check(
+def test_a_signed_slack_request_is_verified_before_it_counts_as_ssl_check(
     receiver: Make, make_request: MakeRequest, store: SqliteStore
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
@@ -669,7 +669,7 @@ def _signed(body: bytes, secret: str = "a secret of the tests") -> tuple[tuple[s
     return (("X-Sig", hmac.new(secret.encode(), body, "sha256").hexdigest()), ("X-Token", "tok-4111"))
 
 
-def test_what_a_source_redacts_is_seen_by_nobody_but_its_signature_and_dedupe(
+def test_redacted_values_are_used_only_by_signature_and_dedupe(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, tmp_path: Path
 ) -> None:
     made = receiver(REDACTING, T="a secret of the tests")
@@ -709,5 +709,7 @@ def test_a_body_that_can_not_be_redacted_is_refused_and_not_stored(
     reply = made.receive(make_request(body, headers=_signed(body)))
 
     assert reply.status == 400
-    assert json.loads(reply.body)["detail"].startswith("the body is text, so what the source redacts can't be found in")
+    assert json.loads(reply.body)["detail"].startswith(
+        "the body is text, so the values that the source redacts can't be found in"
+    )
     assert store.events() == []

@@ -87,7 +87,7 @@ def test_every_change_of_what_is_signed_is_refused() -> None:
         assert isinstance(_verify(verifier, body), Unverified), body[:20]
 
 
-def test_a_line_in_a_value_can_not_pass_for_another_value() -> None:
+def test_a_line_break_in_a_value_cannot_imitate_another_value() -> None:
     """Of a confirmation and a notification one text could be signed."""
     moved = sns(KEY, MessageId="1\nTimestamp\n2023-11-14T22:13:20.000Z")
 
@@ -141,7 +141,7 @@ def test_another_topic_is_refused_before_anything_is_fetched() -> None:
     assert not amazon.asked
 
 
-def test_while_amazon_is_away_the_sender_is_told_to_come_back() -> None:
+def test_a_certificate_that_cannot_be_fetched_gives_503() -> None:
     with capture_logs() as logs:
         found = _verify(Amazon(is_down=True).verifier(), sns(KEY))
 
@@ -161,7 +161,7 @@ def test_a_subscription_is_confirmed_only_when_the_file_says_so() -> None:
     assert willing.asked == [CERTIFICATE, VISIT]
 
 
-def test_a_confirmation_never_leads_elsewhere() -> None:
+def test_a_confirmation_visits_only_addresses_of_sns() -> None:
     amazon = Amazon()
     body = sns(KEY, **CONFIRMATION, SubscribeURL="https://internal.example/")
 
@@ -205,7 +205,7 @@ def test_only_confirmations_are_answered() -> None:
         assert handshake.after_verification(inbound, payload) is None
 
 
-def test_addresses_without_end_are_not_fetched_and_push_out_no_good_certificate() -> None:
+def test_many_certificate_addresses_are_not_fetched_and_replace_no_valid_certificate() -> None:
     amazon, now = Amazon(), [0.0]
     certificates = Certificates(amazon.fetch, lambda: now[0])
     verifier = Sns(frozenset({TOPIC}), confirm=False, certificates=certificates)

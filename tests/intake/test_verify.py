@@ -267,7 +267,7 @@ def test_a_password_in_twilios_url_is_not_shown() -> None:
     assert options.model_dump()["url"] == "https://h.example/"
 
 
-def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
+def test_a_form_signed_by_twilio_is_never_read_as_json() -> None:
     verifier = _verifier("twilio", {"secret": SECRET, "url": URL})
     for body, fields in ((b'{"a":"="}', '{"a":""}'), (b'"=1"', '"1"'), (b"[=]", "[]")):
         headers = twilio("new key", URL, fields)
@@ -277,7 +277,7 @@ def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
 
 
 @pytest.mark.parametrize("name", ["basic", "bearer"])
-def test_the_name_of_an_authentication_scheme_has_no_case(name: str) -> None:
+def test_the_name_of_an_authentication_scheme_ignores_case(name: str) -> None:
     verifier = _verifier(name, CASES[name].options)
     ((header, value),) = CASES[name].headers("new key")
     word, _, credential = value.partition(" ")
@@ -289,7 +289,7 @@ def test_the_name_of_an_authentication_scheme_has_no_case(name: str) -> None:
     assert isinstance(verifier.verify(_request(((header, f"{word} {credential.swapcase()}"),)), NOW), Unverified)
 
 
-def test_a_prefix_in_authorization_has_a_scheme_without_case_and_any_other_prefix_has_its_own() -> None:
+def test_only_the_scheme_in_an_authorization_prefix_ignores_case() -> None:
     secret = {"secret": SECRET}
     in_authorization = _verifier("token", {**secret, "header": "authorization", "prefix": "Token key="})
     elsewhere = _verifier("token", {**secret, "header": "X-Token", "prefix": "Token "})
@@ -327,15 +327,15 @@ def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("signed", "message"),
     [
-        ("{timestmp}.{body}", "{timestmp} is no word of signed; did you mean {timestamp}?"),
-        ("{body}{Body}", "{Body} is no word of signed; did you mean {body}?"),
-        ("{ body }{body}", "{ body } is no word of signed; did you mean {body}?"),
+        ("{timestmp}.{body}", "{timestmp} is not a word of signed; did you mean {timestamp}?"),
+        ("{body}{Body}", "{Body} is not a word of signed; did you mean {body}?"),
+        ("{ body }{body}", "{ body } is not a word of signed; did you mean {body}?"),
         (
             "{nonce}{body}",
-            "{nonce} is no word of signed; there are {timestamp}, {body}, {url}, {method} and {header:NAME}",
+            "{nonce} is not a word of signed; there are {timestamp}, {body}, {url}, {method} and {header:NAME}",
         ),
         ("{url}{body}", "{url} in signed needs url: the webhook's public URL"),
-        ("{headers.X-Id}.{body}", "{headers.X-Id} is no word of signed"),
+        ("{headers.X-Id}.{body}", "{headers.X-Id} is not a word of signed"),
     ],
 )
 def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed: str, message: str) -> None:
@@ -353,7 +353,7 @@ def test_json_around_the_words_of_signed_stays_as_it_is() -> None:
     assert isinstance(_verifier("hmac", options).verify(_request((("X-Sig", signature),)), NOW), Verified)
 
 
-def test_what_each_signature_covers() -> None:
+def test_each_signature_covers_the_documented_parts() -> None:
     covered = {}
     for name, case in CASES.items():
         signed = _verifier(case.scheme, case.options).signed_parts
@@ -429,7 +429,7 @@ def test_scheme_none_accepts_requests_but_drops_credentials() -> None:
         ("token", {"secret": {"env": "NEW"}, "header": "X", "query": "y"}, "exactly one of header and query"),
         ("token", {"secret": {"env": "NEW"}, "query": "y", "prefix": "p"}, "prefix goes with header"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "a b"}, "letters, digits"),
-        ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}"}, "{body} has to be signed"),
+        ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}"}, "{body} must be signed"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}{body}"}, "go together"),
         ("basic", {"secret": {"env": "NEW"}, "username": "a:b"}, "can't hold a colon"),
         ("twilio", {"secret": {"env": "NEW"}, "url": "/hooks"}, "public URL"),

@@ -78,7 +78,7 @@ def test_a_secret_of_several_lines_keeps_the_headers_apart() -> None:
     assert found == sent
 
 
-def test_what_was_sent_has_no_secret_even_where_it_is_cut() -> None:
+def test_a_stored_request_has_no_secret_even_where_it_is_cut() -> None:
     sent = Sent(
         "POST", "https://ci.example/0123456789abcdef/x", (("X-Key", "0123456789abcdef"), ("X-B", "a 01234…")), 900,
         "44136f", "begin 0123456789abcdef … 0123456",

@@ -73,7 +73,7 @@ def test_the_payload_is_what_the_rules_see(body: bytes, content_type: str | None
 @pytest.mark.parametrize(
     ("body", "content_type"), [(b"plain", "text/plain"), (b"", "application/json"), (b"1e400", None)]
 )
-def test_text_is_no_tree(body: bytes, content_type: str | None) -> None:
+def test_a_text_body_is_not_shown_as_a_tree(body: bytes, content_type: str | None) -> None:
     assert tree_of(body, content_type) is None
 
 
@@ -112,11 +112,11 @@ def test_a_deep_payload_is_cut_and_says_so() -> None:
     assert _depth(tree) == DEEPEST + 1
 
 
-def test_a_large_part_hides_nothing_that_stands_after_it() -> None:
+def test_a_large_part_does_not_hide_the_parts_after_it() -> None:
     tree = tree_of(orjson.dumps({"large": [[0] * 10] * 500, "after": {"x": 1}}))
 
     assert plain(tree)["after"] == {"x": "1"}
 
 
-def test_a_large_body_is_no_tree() -> None:
+def test_a_large_body_is_not_shown_as_a_tree() -> None:
     assert tree_of(b'["' + b"x" * LARGEST + b'"]') is None

@@ -44,7 +44,7 @@ def test_a_healthy_daemon_raises_no_concern() -> None:
         (status(nodes=(node("a"), node("b", "r2"))), "The nodes run 2 different rule sets.", Place.NODES),
         (
             status(rules={"drift": {"why": "problems", "since": NOW - 60_000, "problems": ["r.yaml:1:1: bad", "x"]}}),
-            "not what runs, for 60s: r.yaml:1:1: bad (and 1 more)",
+            "differs from the running rules, for 60s: r.yaml:1:1: bad (and 1 more)",
             Place.RULES,
         ),
     ],

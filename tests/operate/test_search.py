@@ -42,7 +42,7 @@ def where(*texts: str) -> EventTest:
     return EventTest((), compile_where(texts, "where"))
 
 
-def test_a_search_gives_what_fits_the_newest_first(store: SqliteStore) -> None:
+def test_a_search_gives_matching_events_newest_first(store: SqliteStore) -> None:
     found = find_events(store, EventFilter(), where("$.n: {gte: 3}"), 3, Bounds(100))
 
     assert [head.received_at - NOW for head in found.items] == [9, 8, 7]
@@ -99,7 +99,7 @@ def test_events_are_read_in_portions_each_once(store: SqliteStore, monkeypatch: 
         ("x" * 70_000, "where:1:1: the condition is longer than"),
     ],
 )
-def test_a_condition_that_is_wrong_is_told_with_its_place(text: str, said: str) -> None:
+def test_the_error_for_a_wrong_condition_names_its_place(text: str, said: str) -> None:
     with pytest.raises(WhereError) as raised:
         compile_where([text], "where")
 

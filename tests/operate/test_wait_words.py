@@ -22,7 +22,7 @@ def delivery(**given: Any) -> Delivery:
 
 
 @pytest.mark.parametrize("reason", list(Wait))
-def test_each_reason_has_its_words(reason: Wait) -> None:
+def test_each_reason_to_wait_has_a_sentence(reason: Wait) -> None:
     sentence = wait_sentence(delivery(), Waiting(reason))
 
     assert sentence.startswith("It ") and sentence.endswith(".")
@@ -30,7 +30,7 @@ def test_each_reason_has_its_words(reason: Wait) -> None:
     assert short_reason(Waiting(reason))
 
 
-def test_the_sentences_name_what_lets_it_go() -> None:
+def test_the_sentences_name_what_ends_the_wait() -> None:
     paused = Hold(HoldKind.TARGET, "ci", HoldCause.OPERATOR, 0)
     disabled = Hold(HoldKind.RULE, "r", HoldCause.FILE, 0)
 
@@ -45,7 +45,7 @@ def test_the_sentences_name_what_lets_it_go() -> None:
     assert wait_sentence(delivery(), None).startswith("It is due")
 
 
-def test_a_skipped_delivery_says_what_stands_for_it() -> None:
+def test_a_skipped_delivery_names_the_delivery_that_replaces_it() -> None:
     assert skip_sentence(delivery()) == ""
     skipped = delivery(state=State.SKIPPED, skip_reason=SkipReason.NEWER, skipped_for="n")
-    assert "a newer delivery stands for it" in skip_sentence(skipped)
+    assert "a newer delivery replaces it" in skip_sentence(skipped)

@@ -69,7 +69,7 @@ def test_a_form_with_too_many_fields_is_refused() -> None:
 @pytest.mark.parametrize(
     "body", [b"a=1", b"token=x&text=two+words%21", b"a[b]=c", b"a&b=1", b"=", b"a=\xc3\xb6", b"a=1\r\n"]
 )
-def test_bytes_that_look_like_a_form(body: bytes) -> None:
+def test_bytes_that_look_like_a_form_are_recognized(body: bytes) -> None:
     assert is_form(body) == (body != b"=")
 
 
@@ -77,7 +77,7 @@ def test_bytes_that_look_like_a_form(body: bytes) -> None:
     "body",
     [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n&b=2", b"--x\r\na=1"],
 )
-def test_bytes_that_do_not_look_like_a_form(body: bytes) -> None:
+def test_bytes_that_do_not_look_like_a_form_are_not(body: bytes) -> None:
     assert not is_form(body)
 
 
@@ -110,7 +110,7 @@ def test_every_known_charset_can_be_decoded() -> None:
         ("application/json; charset='utf-16'", False),
     ],
 )
-def test_a_type_says_whether_it_is_read_as_utf_8(content_type: str, truth: bool) -> None:
+def test_the_content_type_says_whether_a_form_is_read_as_utf_8(content_type: str, truth: bool) -> None:
     assert says_utf_8(content_type) is truth
 
 

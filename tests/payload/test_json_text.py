@@ -48,7 +48,7 @@ def test_a_byte_order_mark_is_skipped_and_sets_the_charset(charset: str) -> None
 @pytest.mark.parametrize(
     "text", [b"{", b"NaN", b"{'a': 1}", rb'"\ud8zz"', rb'"\u"', b'\xef\xbb\xbf\xef\xbb\xbf{}', rb"\ud83d", b'"\n"']
 )  # fmt: skip
-def test_a_text_that_cannot_be_mended_is_refused(text: bytes) -> None:
+def test_a_text_that_cannot_be_repaired_is_refused(text: bytes) -> None:
     with pytest.raises(NotJson, match="the body is not valid JSON: line "):
         read_json(text, "the body")
 
@@ -97,7 +97,7 @@ def test_values_inside_a_text_are_not_counted() -> None:
     assert len(read_json(f'["{text}"]'.encode(), "the body")[0]) == 4 * MAX_VALUES
 
 
-def test_halves_without_end_are_refused() -> None:
+def test_too_many_lone_surrogates_are_refused() -> None:
     read_json(b'"' + rb"\ud83d" * MAX_HALVES + b'"', "the body")
     with pytest.raises(PayloadError, match="more than 100,000 halves"):
         read_json(b'"' + rb"\ud83d" * (MAX_HALVES + 1) + b'"', "the body")

@@ -39,12 +39,12 @@ def test_parts_are_a_mapping(content_type: str) -> None:
 @pytest.mark.parametrize(
     "content_type", [TYPE, "multipart/form-data; boundary=to", "text/plain", "application/json", None]
 )
-def test_signed_bytes_decide_by_themselves(content_type: str | None) -> None:
+def test_signed_multipart_is_recognized_by_its_bytes(content_type: str | None) -> None:
     assert read_signed(BODY, content_type).payload == FOUND
     assert boundary_of(BODY) == "xyz"
 
 
-def test_a_type_with_another_boundary_goes_no_further() -> None:
+def test_a_content_type_with_another_boundary_is_corrected() -> None:
     def honest(declared: str) -> str:
         given = (("Content-Type", declared),)
         return dict(honest_headers(given, [declared], Format.MULTIPART, BODY))["Content-Type"]

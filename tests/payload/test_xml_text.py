@@ -37,7 +37,7 @@ def test_xml_is_a_mapping(text: bytes, found: Any) -> None:
     assert read_declared(text, "application/soap+xml").payload == found
 
 
-def test_the_charset_of_the_content_type_holds() -> None:
+def test_the_charset_of_the_content_type_is_used() -> None:
     assert read_declared("<a>ö</a>".encode("latin-1"), "text/xml; charset=iso-8859-1").payload == {"a": "ö"}
 
 
@@ -90,7 +90,7 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
         assert time.process_time() - began < 10, bomb[:100]
 
 
-def test_text_of_an_earlier_version_stays_readable() -> None:
+def test_events_that_an_earlier_version_read_as_text_stay_readable() -> None:
     """An earlier version stored XML as text, also XML that is refused now."""
     for text in (LAUGHS, b"<a>"):
         assert read_declared(text, "text/xml", bounded=False).payload == text.decode()
@@ -110,7 +110,7 @@ def test_an_empty_body_is_null() -> None:
         assert read_signed(b"", content_type).payload is None
 
 
-def test_the_source_may_say_xml_or_text() -> None:
+def test_a_source_can_force_xml_or_text() -> None:
     assert read_declared(ORDER, "text/plain", parse="xml").payload == read_xml(ORDER)
     assert read_signed(ORDER, None, parse="text").payload == ORDER.decode()
     for body in (b"plain", b"{}", b"a=1"):

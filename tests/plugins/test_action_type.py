@@ -139,10 +139,10 @@ def _event() -> Event:
         ("gong: 3", 'unknown action "gong"; did you mean "bell"? It rings'),
         ("bel: {times: 1}", 'unknown key "bel"; did you mean "bell"?'),
         ("times: 1", 'unknown key "times" here; it belongs inside bell: { … }'),
-        ("{bell: {times: 1}, retry: {on: [network]}}", "found network, which nothing fails by here"),
+        ("{bell: {times: 1}, retry: {on: [network]}}", "found network, a cause that can't happen here"),
     ],
 )
-def test_problems_of_a_new_type_speak_its_words(actions: str, message: str) -> None:
+def test_messages_about_a_new_type_use_its_words(actions: str, message: str) -> None:
     found = _problems(actions)
 
     assert any(message in text for text in found), found
@@ -214,7 +214,7 @@ def test_a_status_keeps_its_word_when_its_action_type_is_gone() -> None:
     assert (status_word("removed"), status_prefix("removed")) == ("status", "")
 
 
-def test_only_the_types_themselves_write_their_names() -> None:
+def test_no_other_module_writes_the_name_of_a_type() -> None:
     """A place elsewhere that asks for a name would have to be changed for each new type."""
     names = {name for name in ACTIONS if name != "bell"}
     found = [
@@ -229,7 +229,7 @@ def test_only_the_types_themselves_write_their_names() -> None:
     assert found == []
 
 
-def test_the_types_are_listed_once() -> None:
+def test_no_other_room_imports_a_type() -> None:
     modules = re.compile(r"router\.actions\.(?:forward|command|append)\b")
     users = {str(path.relative_to(ROUTER)) for path in ROUTER.rglob("*.py") if modules.search(path.read_text())}
 

@@ -91,7 +91,7 @@ def broken_program(broken: Path, program_with: Callable[[Path], str]) -> str:
     return program_with(broken)
 
 
-def test_the_page_s_package_verifies_events_and_sends_mail(
+def test_the_documented_package_verifies_events_and_sends_mail(
     start: Start, eventually: Wait, acme_program: str, smtp: tuple[int, _Inbox], tmp_path: Path
 ) -> None:
     port, inbox = smtp
@@ -242,7 +242,7 @@ REASONS = {
     "other": 'its ActionType is called "another", and its entry point "other"; they have to agree',
     "forward": "its name is taken by the program itself; the package has to choose another",
     "retry": "its name is a key of the rules file; the package has to choose another",
-    "Loud": "its name is no word of lower-case letters",
+    "Loud": "its name is not a word of lower-case letters",
     "github": "its name is taken by the program itself",
     "half": "a scheme has Options, DEFAULTS, PROFILE and compile; it lacks DEFAULTS, PROFILE, compile",
 }
@@ -295,7 +295,7 @@ def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(
 
 
 @pytest.mark.parametrize("how", ["exit", "object"])
-def test_a_preview_that_fails_is_told(broken_program: str, tmp_path: Path, how: str) -> None:
+def test_a_failing_preview_is_reported(broken_program: str, tmp_path: Path, how: str) -> None:
     text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{wild: {{how: {how}}}}}]}}]\n"
     (tmp_path / "rules.yaml").write_text(text)
     (tmp_path / "payload.json").write_text("{}")
@@ -306,7 +306,7 @@ def test_a_preview_that_fails_is_told(broken_program: str, tmp_path: Path, how: 
     assert "report it" not in tested.stderr
 
 
-def test_whatever_a_plugin_raises_other_deliveries_go_on(
+def test_an_exception_of_a_plugin_does_not_stop_other_deliveries(
     start: Start, eventually: Wait, broken_program: str, tmp_path: Path
 ) -> None:
     ways = ["exit", "interrupt", "cancel", "types", "text"]

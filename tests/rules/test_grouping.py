@@ -50,7 +50,7 @@ def loaded(folder: Path) -> Ruleset:
     return Loader(REGISTRIES, {}).load(RULES, "rules.yaml", folder).require()
 
 
-def test_a_group_is_of_the_fields_value(groups: Callable[[Any], dict[str, Group | None]]) -> None:
+def test_deliveries_are_grouped_by_the_value_of_a_field(groups: Callable[[Any], dict[str, Group | None]]) -> None:
     assert groups({"id": 7}) == {
         "plain": None,
         "latest": Latest("[7]"),
@@ -60,11 +60,11 @@ def test_a_group_is_of_the_fields_value(groups: Callable[[Any], dict[str, Group 
     }
 
 
-def test_without_a_value_a_delivery_stands_alone(groups: Callable[[Any], dict[str, Group | None]]) -> None:
+def test_a_delivery_without_a_value_has_no_group(groups: Callable[[Any], dict[str, Group | None]]) -> None:
     assert set(groups({}).values()) == {None}
 
 
-def test_a_long_value_is_known_by_its_hash(groups: Callable[[Any], dict[str, Group | None]]) -> None:
+def test_a_long_value_is_replaced_by_its_hash(groups: Callable[[Any], dict[str, Group | None]]) -> None:
     group = groups({"id": "x" * LONGEST_KEY})["once"]
 
     assert group is not None and group.key.startswith("sha256:")

@@ -132,7 +132,7 @@ def test_alerts_of_alertmanager_have_a_delivery_each(load: Load) -> None:
     ],
     ids=["github commits", "event grid", "sns"],
 )
-def test_batches_of_providers_are_taken_apart(
+def test_batches_of_providers_become_one_delivery_for_each_item(
     load: Load, for_each: str, match: dict[str, Any], url: str, payload: Any, urls: list[str]
 ) -> None:
     rule = {

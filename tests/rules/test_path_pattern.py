@@ -67,7 +67,7 @@ def test_a_literal_segment_wins_from_left_to_right(load: Load, path: str, expect
     assert at(path) == expected
 
 
-def test_a_pattern_that_leads_nowhere_gives_way_to_the_next(load: Load) -> None:
+def test_a_pattern_that_does_not_match_to_its_end_is_given_up_for_the_next(load: Load) -> None:
     at = _sources(load, "/a/b/{x}", "/a/{y}/c/d", "/{z}/b/c/e")
 
     assert [at("/a/b/c/d"), at("/a/b/c/e"), at("/a/b/c")] == ["/a/{y}/c/d", "/{z}/b/c/e", "/a/b/{x}"]
@@ -101,7 +101,7 @@ def test_a_path_is_completed_by_its_parts(load: Load, params: dict[str, str], me
         placed(source, params)
 
 
-def test_a_command_that_rests_on_parts_alone_is_warned_of(load: Load) -> None:
+def test_a_command_that_depends_only_on_path_parts_gets_a_warning(load: Load) -> None:
     rules = """
 sources: {s: {verify: {scheme: github, secret: {env: KEY}}, path: "/in/{team}"}}
 rules:

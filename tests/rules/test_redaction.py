@@ -205,7 +205,7 @@ def test_a_body_in_which_values_can_not_be_told_apart_is_refused(
 def test_a_path_that_needs_too_many_steps_is_refused() -> None:
     source = source_of(["$[?($[*].c == @.b[0])].n"])
 
-    with pytest.raises(PayloadError, match="can't be looked for in this body"):
+    with pytest.raises(PayloadError, match="can't be found in this body"):
         stored(source, json.dumps([{"b": [n], "c": -1, "n": 4111} for n in range(3_000)]).encode())
 
 
@@ -220,7 +220,7 @@ def test_headers_query_and_parts_of_the_path_are_redacted() -> None:
     assert found.event.headers[:4] == (("X-Token", MARK), ("x-TOKEN", MARK), ("X-Other", "1"), ("Content-Length", "2"))
 
 
-def test_headers_that_tell_of_the_old_body_go_with_it() -> None:
+def test_headers_about_the_old_body_are_removed() -> None:
     headers = (("Content-Digest", "sha-256=:x:"), ("Content-MD5", "x"), ("Content-Length", "11"), ("X-Sig", "s"))
 
     found = stored(source_of(["$.card"]), b'{"card": 1}', headers=headers).event

@@ -63,7 +63,7 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
     assert store.recent_matches(["deploy"]).since is None
 
 
-def test_many_events_are_told_by_their_places(
+def test_many_events_are_counted_by_estimate(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EXACT", 3)

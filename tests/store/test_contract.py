@@ -684,7 +684,7 @@ def test_a_claim_given_back_is_skipped_when_a_newer_delivery_waits(
     assert [claim.delivery.id for claim in take(store)] == [new.id]
 
 
-def test_without_a_newer_delivery_a_failed_one_is_tried_again(
+def test_a_failed_delivery_is_retried_unless_a_newer_one_waits(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(), old := planned_delivery(group=Latest("[1]")))
@@ -724,7 +724,7 @@ def test_a_skipped_delivery_lets_the_next_of_its_order_go(
     assert [claim.delivery.id for claim in take(store)] == [next_one.id]
 
 
-def test_a_wait_begins_anew_with_each_delivery_and_ends(
+def test_each_new_delivery_restarts_the_wait_up_to_its_limit(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     due = []
@@ -740,9 +740,7 @@ def test_a_wait_begins_anew_with_each_delivery_and_ends(
     assert store.due() == {"ci": NOW + 240}  # an attempt was made: it begins anew
 
 
-def test_a_wait_is_no_longer_after_the_clock_was_set_back(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
+def test_a_clock_set_back_does_not_lengthen_a_wait(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
     store.shorten_waits(NOW + 1).result(60)
     assert store.due() == {"ci": NOW + 300}
@@ -755,9 +753,7 @@ def test_a_wait_is_no_longer_after_the_clock_was_set_back(
     assert store.due() == {"ci": NOW - 8600}
 
 
-def test_the_longest_wait_begins_anew_when_the_clock_was_set_back(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
+def test_a_clock_set_back_restarts_the_longest_wait(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
     store.shorten_waits(NOW - 100).result(60)
 
@@ -766,7 +762,7 @@ def test_the_longest_wait_begins_anew_when_the_clock_was_set_back(
     assert store.due() == {"ci": NOW + 600}  # 700 after the clock was set back
 
 
-def test_a_wait_that_is_over_is_no_longer_than_the_longest_after_the_clock_was_set_back(
+def test_after_a_clock_set_back_no_wait_exceeds_the_longest(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
@@ -778,7 +774,7 @@ def test_a_wait_that_is_over_is_no_longer_than_the_longest_after_the_clock_was_s
     assert store.due() == {"ci": NOW + 700}
 
 
-def test_the_first_delivery_of_a_value_stands_for_those_within_its_time(
+def test_the_first_delivery_of_a_value_skips_later_ones_within_its_time(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     plan = [planned_delivery(group=Once("[1]", 1000)) for _ in range(5)]
@@ -791,7 +787,7 @@ def test_the_first_delivery_of_a_value_stands_for_those_within_its_time(
     assert [state_of(store, one) for one in others] == [(State.SKIPPED, SkipReason.EARLIER, third.id)] * 2
 
 
-def test_a_clock_set_back_closes_a_value_no_longer_than_its_time(
+def test_a_clock_set_back_skips_a_value_no_longer_than_its_time(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Once("[1]", 1000)))
@@ -802,7 +798,7 @@ def test_a_clock_set_back_closes_a_value_no_longer_than_its_time(
     assert state_of(store, far) == PENDING
 
 
-def test_a_first_delivery_whose_time_was_over_may_be_forgotten_before_the_clock_is_set_back(
+def test_an_expired_first_delivery_may_be_pruned_before_the_clock_is_set_back(
     sqlite_store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(sqlite_store, event(received_at=NOW), planned_delivery(group=Once("[1]", 1000)))
@@ -845,7 +841,7 @@ def test_deliveries_of_one_event_join_their_group_in_the_order_of_the_plan(
     assert [state_of(store, one)[0] for one in once] == [State.PENDING, State.SKIPPED, State.SKIPPED]
 
 
-def test_a_replayed_delivery_stands_outside_its_group(
+def test_a_replayed_delivery_no_longer_belongs_to_its_group(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(), old := planned_delivery(group=Latest("[1]")))

@@ -104,7 +104,7 @@ def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
     assert (one.delivery_id, one.attempt.outcome, one.state) == ("cancelled", OutcomeKind.INTERRUPTED, State.CANCELLED)
 
 
-def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
+def test_pruned_rows_are_skipped_and_their_numbers_are_never_reused(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(5):
@@ -125,7 +125,9 @@ def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
     assert [one.event_id for one in ends(store, place.ended)] == [new]
 
 
-def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_time_is_turned_into_the_position_before_it(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     assert store.position_at(NOW) == store.newest()
     for n in range(4):
         at = NOW + n * DAY

@@ -54,7 +54,7 @@ def test_a_pause_by_command_begins_and_ends(store: Store) -> None:
     assert len(told) == 3
 
 
-def test_a_second_pause_replaces_the_end_and_not_the_begin(store: Store) -> None:
+def test_a_second_pause_replaces_the_end_but_not_the_beginning(store: Store) -> None:
     store.pause("ci", NOW + 1000, NOW).result(60)
     store.pause("ci", NOW + 9000, NOW + 10).result(60)
 
@@ -64,7 +64,7 @@ def test_a_second_pause_replaces_the_end_and_not_the_begin(store: Store) -> None
     assert active(store, NOW + 10_000) == [Hold(TARGET, "ci", HoldCause.OPERATOR, NOW)]
 
 
-def test_the_time_between_a_pause_that_was_over_and_the_next_one_was_not_held(store: Store) -> None:
+def test_time_between_two_pauses_does_not_count_as_held(store: Store) -> None:
     store.pause("ci", NOW + 100, NOW).result(60)
     store.pause("ci", None, NOW + 500).result(60)
 
@@ -80,7 +80,7 @@ def test_resuming_a_pause_that_is_over_says_that_nothing_was_paused(store: Store
     assert store.holds().held_ms("ci", "r", "a", 0, NOW + 1000) == 100
 
 
-def test_what_the_file_holds_replaces_what_it_held(store: Store) -> None:
+def test_the_holds_of_a_new_rules_file_replace_the_old_ones(store: Store) -> None:
     store.pause("ci", None, NOW).result(60)
     store.put_file_holds([(TARGET, "ci"), (RULE, "r")], NOW + 1).result(60)
     store.put_file_holds([(TARGET, "ci"), (ACTION, "r/a")], NOW + 2).result(60)
@@ -139,7 +139,9 @@ def test_deliveries_are_marked_in_steps(
     assert store.depths() == [Depth("ci", due=5, oldest_at=NOW)]
 
 
-def test_a_held_head_holds_its_lane(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
+def test_a_held_delivery_also_holds_the_ones_behind_it_in_order(
+    store: Store, event: MakeEvent, planned_delivery: Make
+) -> None:
     plans = [planned_delivery(order_key="k") for _ in range(3)]
     for plan in plans:
         put(store, event(), plan)

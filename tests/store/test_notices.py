@@ -67,7 +67,7 @@ def test_a_first_notice_is_an_event_with_its_deliveries(store: Store, notice: Ca
     assert due == [{"slack": NOW}]
 
 
-def test_further_ones_of_a_kind_and_subject_are_gathered(store: Store, notice: Callable[..., Notice]) -> None:
+def test_further_notices_of_a_kind_and_subject_are_gathered(store: Store, notice: Callable[..., Notice]) -> None:
     told = [
         store.tell(notice(NOW, number=1)).result(10),
         store.tell(notice(NOW + 1, number=2)).result(10),
@@ -90,7 +90,7 @@ def _told_again(store: Store, notice: Callable[..., Notice], gathered: Gathered,
     return store.tell_gathered(gathered, Notice(made.kind, made.subject, event, made.plan, made.routing), at).result(10)
 
 
-def test_what_was_gathered_is_told_with_its_number(store: Store, notice: Callable[..., Notice]) -> None:
+def test_gathered_notices_become_one_event_with_their_number(store: Store, notice: Callable[..., Notice]) -> None:
     for number in (1, 2, 3):
         store.tell(notice(NOW + number, number=number)).result(10)
     later = NOW + 1 + GATHER_MS
@@ -104,7 +104,7 @@ def test_what_was_gathered_is_told_with_its_number(store: Store, notice: Callabl
     assert [one.count for one in store.gathered(later + GATHER_MS)] == [1]
 
 
-def test_of_two_who_tell_what_was_gathered_one_does(store: Store, notice: Callable[..., Notice]) -> None:
+def test_two_processes_never_both_report_gathered_notices(store: Store, notice: Callable[..., Notice]) -> None:
     for number in (1, 2):
         store.tell(notice(NOW, number=number)).result(10)
     later = NOW + GATHER_MS
@@ -115,7 +115,7 @@ def test_of_two_who_tell_what_was_gathered_one_does(store: Store, notice: Callab
     assert numbers(store) == [(1, 1), (2, 1)]
 
 
-def test_one_that_comes_between_reading_and_telling_is_not_lost(store: Store, notice: Callable[..., Notice]) -> None:
+def test_a_notice_between_reading_and_reporting_is_not_lost(store: Store, notice: Callable[..., Notice]) -> None:
     for number in (1, 2):
         store.tell(notice(NOW, number=number)).result(10)
     later = NOW + GATHER_MS
@@ -130,7 +130,7 @@ def test_one_that_comes_between_reading_and_telling_is_not_lost(store: Store, no
     assert numbers(store) == [(1, 1), (3, 2)]
 
 
-def test_what_nobody_wants_is_forgotten(store: Store, notice: Callable[..., Notice]) -> None:
+def test_notices_that_no_rule_wants_are_forgotten(store: Store, notice: Callable[..., Notice]) -> None:
     store.tell(notice(NOW)).result(10)
     [gathered] = store.gathered(NOW + GATHER_MS)
 
@@ -147,7 +147,7 @@ def _claimed(store: Store, event: Event, plan: PlannedDelivery) -> str:
     return claim.token
 
 
-def test_a_settlement_s_notice_is_committed_with_it(
+def test_the_notice_of_a_settlement_is_in_its_transaction(
     store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
 ) -> None:
     plan = planned_delivery("ci")
@@ -160,7 +160,7 @@ def test_a_settlement_s_notice_is_committed_with_it(
     assert [one.state for one in store.deliveries()] == [State.DEAD, State.PENDING]
 
 
-def test_a_settlement_that_does_not_count_tells_nothing(
+def test_a_settlement_without_effect_makes_no_notice(
     store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
 ) -> None:
     plan = planned_delivery("ci")
@@ -173,7 +173,7 @@ def test_a_settlement_that_does_not_count_tells_nothing(
     assert store.gathered(NOW + GATHER_MS) == []
 
 
-def test_of_many_in_one_transaction_the_first_is_told(
+def test_of_many_notices_in_one_transaction_the_first_is_an_event(
     store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
 ) -> None:
     plans = [planned_delivery("ci") for _ in range(5)]
@@ -203,7 +203,7 @@ def test_a_clock_set_back_does_not_hold_notices_for_long(
     assert [one.count for one in store.gathered(NOW + 5 * GATHER_MS)] == [0 if told else 1]
 
 
-def test_that_a_delivery_is_dead_is_not_told_of_one_that_is_skipped(
+def test_a_skipped_delivery_makes_no_notice_of_a_dead_one(
     store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
 ) -> None:
     old = planned_delivery("ci", group=Latest("[1]"))
@@ -217,7 +217,7 @@ def test_that_a_delivery_is_dead_is_not_told_of_one_that_is_skipped(
     assert store.gathered(NOW + GATHER_MS) == []
 
 
-def test_a_delivery_that_a_lost_node_left_dead_is_told_of_by_another(
+def test_a_delivery_left_dead_by_a_lost_node_is_reported_by_another(
     postgres_store: PostgresStore, event: MakeEvent, planned_delivery: Make
 ) -> None:
     plan, of_own = planned_delivery("ci", order_key="k"), planned_delivery("ci")
@@ -250,7 +250,7 @@ def test_a_delivery_that_a_lost_node_left_dead_is_told_of_by_another(
     assert told.keys() == {"kind", "subject", "count", "at", *facts}
 
 
-def test_a_lost_node_is_told_of_once_whoever_takes_over(postgres_store_url: str) -> None:
+def test_a_lost_node_is_reported_once_by_any_node(postgres_store_url: str) -> None:
     url = parse_url(postgres_store_url)
     with closing(PostgresStore(url)) as lost, closing(PostgresStore(url)) as one, closing(PostgresStore(url)) as other:
         lost.fleet.join(NodeFacts("node-2", "hooks-2", 1, "1", ("delivery",), ()), "r1", 0)

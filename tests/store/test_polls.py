@@ -51,7 +51,7 @@ def test_a_poll_is_kept_with_its_ids_its_events_and_their_deliveries(
     assert routing.matched == ("done",)
 
 
-def test_of_two_polls_at_one_moment_one_counts(store: Store, event: MakeEvent) -> None:
+def test_of_two_polls_at_the_same_time_one_counts(store: Store, event: MakeEvent) -> None:
     take(store, "", FIRST, "a")
     late = replace(FIRST, token="t3", cursor="late")
 
@@ -65,7 +65,9 @@ def test_of_two_polls_at_one_moment_one_counts(store: Store, event: MakeEvent) -
     assert store.event("theirs") is None
 
 
-def test_a_poll_that_is_taken_again_counts_once(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
+def test_a_poll_whose_result_is_stored_twice_counts_once(
+    store: Store, event: MakeEvent, planned_delivery: Make
+) -> None:
     result = PollResult("", FIRST, [item_id("a")], [polled(event(id="one"), planned_delivery("ci"))], now=NOW)
 
     assert store.take_poll(result).result(60)
@@ -122,7 +124,7 @@ def test_ids_are_forgotten_seven_days_after_they_were_last_seen(store: Store) ->
     assert known(store, "stays", "goes") == {"stays"}
 
 
-def test_a_part_of_an_answer_forgets_nothing(store: Store) -> None:
+def test_an_incomplete_answer_forgets_no_ids(store: Store) -> None:
     take(store, "", FIRST, "a")
 
     take(store, "t1", replace(FIRST, token="t2"), now=NOW + 2 * KEPT_IDS_MS)
@@ -130,7 +132,7 @@ def test_a_part_of_an_answer_forgets_nothing(store: Store) -> None:
     assert known(store, "a") == {"a"}
 
 
-def test_a_source_that_starts_anew_knows_nothing_of_before(store: Store) -> None:
+def test_a_source_that_starts_anew_knows_no_earlier_ids(store: Store) -> None:
     take(store, "", FIRST, "a")
 
     take(store, "t1", replace(FIRST, token="t2", series="s2"), "b", whole=True)
@@ -139,7 +141,7 @@ def test_a_source_that_starts_anew_knows_nothing_of_before(store: Store) -> None
     assert known(store, "a") == set()
 
 
-def test_many_ids_of_before_are_forgotten_in_steps(store: Store) -> None:
+def test_many_earlier_ids_are_forgotten_in_steps(store: Store) -> None:
     many = [str(number) for number in range(2500)]
     take(store, "", FIRST, *many)
     state = replace(FIRST, series="s2", token="t2")
@@ -167,7 +169,7 @@ def test_a_source_that_left_the_rules_is_forgotten(store: Store) -> None:
     assert known(store, "b", series="s2") == {"b"}
 
 
-def test_any_text_of_a_service_is_kept(store: Store) -> None:
+def test_any_text_of_a_service_can_be_stored(store: Store) -> None:
     odd = replace(FIRST, cursor="nul \0, quote ' and \U0001f600", etag='W/"é"')
 
     take(store, "", odd)

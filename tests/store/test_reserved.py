@@ -38,7 +38,9 @@ def test_a_reserved_delivery_is_not_claimed_before_its_time(
     assert [one.delivery.id for one in late] == [mine.id]  # a crash loses nothing but this time
 
 
-def test_a_look_at_the_clock_changes_nothing(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_check_of_the_clock_changes_no_reservation(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     plain, latest = planned_delivery(), planned_delivery(group=Latest("[1]"))
     reserve(store, event(), plain, latest)
 
@@ -49,7 +51,7 @@ def test_a_look_at_the_clock_changes_nothing(store: Store, event: MakeEvent, pla
     assert {one.delivery.id for one in take(store, LATER)} == {plain.id, latest.id}
 
 
-def test_clock_set_back_shortens_a_reservation(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_clock_set_back_shortens_a_reservation(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     mine = planned_delivery()
     reserve(store, event(), mine)
 
@@ -59,7 +61,9 @@ def test_clock_set_back_shortens_a_reservation(store: Store, event: MakeEvent, p
     assert [one.delivery.id for one in take(store, LATER - 50_000)] == [mine.id]
 
 
-def test_it_is_claimed_by_its_id_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_reserved_delivery_is_claimed_by_its_id_once(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     mine, stored = planned_delivery(), event()
     reserve(store, stored, mine)
 
@@ -74,7 +78,7 @@ def test_it_is_claimed_by_its_id_once(store: Store, event: MakeEvent, planned_de
     assert settle(store, found, Outcome.succeeded(200), State.SUCCEEDED)
 
 
-def test_what_is_due_anyway_may_be_claimed_by_its_id_too(
+def test_a_due_delivery_may_be_claimed_by_its_id_too(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     planned = planned_delivery()
@@ -84,7 +88,7 @@ def test_what_is_due_anyway_may_be_claimed_by_its_id_too(
     assert store.claim_one("nobody", NOW).result(60) is None
 
 
-def test_a_blocked_one_is_given_free(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_blocked_delivery_is_not_reserved(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     first, second = planned_delivery(order_key="[1]"), planned_delivery(order_key="[1]")
     reserve(store, event(), first)
     reserve(store, event(), second)
@@ -99,7 +103,7 @@ def test_a_blocked_one_is_given_free(store: Store, event: MakeEvent, planned_del
     assert [one.number for one in store.attempts(second.id)] == [1]
 
 
-def test_one_behind_a_running_one_of_its_latest_by_value_is_given_free(
+def test_a_delivery_behind_a_running_one_of_its_latest_by_value_is_not_reserved(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     first, second = (planned_delivery(group=Latest("[1]")) for _ in range(2))
@@ -116,7 +120,7 @@ def test_one_behind_a_running_one_of_its_latest_by_value_is_given_free(
 
 
 @pytest.mark.parametrize(("group", "made"), [(Latest("[1]"), 1), (Once("[1]", 5000), 0)])
-def test_a_skipped_one_is_not_claimed(
+def test_a_skipped_delivery_is_not_claimed_by_its_id(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, group: Latest | Once, made: int
 ) -> None:
     both = [planned_delivery(group=group) for _ in range(2)]
@@ -128,7 +132,7 @@ def test_a_skipped_one_is_not_claimed(
     assert take(store, LATER) == []
 
 
-def test_what_is_not_wanted_any_more_is_due_at_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_an_unreserved_delivery_is_due_at_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     mine = planned_delivery()
     heard: list[object] = []
     reserve(store, event(), mine)
@@ -155,7 +159,7 @@ def test_a_claim_by_id_counts_for_a_low_rate(store: Store, event: MakeEvent, pla
     assert store.last_claims() == {"ci": NOW + 3}
 
 
-def test_a_copy_reserves_nothing(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_duplicate_event_reserves_nothing(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     first, copy = planned_delivery(), planned_delivery()
     store.append(event(dedupe_key="k"), [first], "r1", dedupe_window=1000).result(60)
 

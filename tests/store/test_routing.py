@@ -16,7 +16,7 @@ MakeEvent = Callable[..., Event]
 MakePlan = Callable[..., PlannedDelivery]
 
 
-def test_a_store_keeps_what_the_rules_said(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_store_records_which_rules_matched(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     errors = [("slow", "more than 10,000 values")]
     one, other = event(), event()
     store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"], errors=errors).result(60)
@@ -97,7 +97,7 @@ def test_events_are_found_by_rule_source_and_time_at_once(
     assert [head.received_at for head in found] == [NOW + 3, NOW + 1]
 
 
-def test_removed_events_are_found_no_more(store: Store, event: MakeEvent) -> None:
+def test_removed_events_are_no_longer_found(store: Store, event: MakeEvent) -> None:
     store.append(event(), [], "r1", matched=["audit"]).result(60)
     store.append(event(), [], "r1").result(60)
 

@@ -26,14 +26,14 @@ class Rows:
         return found, looks
 
 
-def test_a_full_page_needs_one_look() -> None:
+def test_a_full_page_needs_one_query() -> None:
     found, looks = Rows(tuple(range(1, 100_001)), 100_000).find(3)
 
     assert (list(found.rows), found.searched_to) == ([100_000, 99_999, 99_998], None)
     assert looks == [(100_000 - FIRST_ROWS, 100_001)]
 
 
-def test_steps_grow_and_leave_no_row_out() -> None:
+def test_steps_grow_and_skip_no_row() -> None:
     found, looks = Rows((1, 90_000, 95_000, 96_000, 96_001), 100_000).find(50)
 
     assert list(found.rows) == [96_001, 96_000, 95_000, 90_000, 1]
@@ -43,7 +43,7 @@ def test_steps_grow_and_leave_no_row_out() -> None:
     assert looks[-1][0] == 0
 
 
-def test_a_slow_search_stops_and_goes_on_where_it_stopped() -> None:
+def test_a_slow_search_stops_and_can_be_continued() -> None:
     rows = Rows((1, 99_999), 100_000, seconds=SECONDS / 2)
 
     found, looks = rows.find(50)
@@ -59,12 +59,12 @@ def test_a_slow_search_stops_and_goes_on_where_it_stopped() -> None:
     assert seen == [99_999, 1]
 
 
-def test_nothing_is_looked_at_below_the_oldest_row_that_may_fit() -> None:
+def test_rows_older_than_the_filter_are_not_read() -> None:
     found, looks = Rows((1, 5), 100_000, oldest=90_000).find(50)
 
     assert (list(found.rows), found.searched_to) == ([], None)
     assert looks[-1][0] == 89_999
 
 
-def test_an_empty_store_needs_no_look() -> None:
+def test_an_empty_store_needs_no_query() -> None:
     assert Rows((), 0).find(50) == (FoundBack([]), [])

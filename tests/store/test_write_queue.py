@@ -18,7 +18,7 @@ class Job:
     is_append: ClassVar[bool] = True
 
 
-def test_it_waits_for_more_jobs_than_wait_already() -> None:
+def test_the_writer_waits_for_further_jobs() -> None:
     queue: WriteQueue[Job] = WriteQueue()
     queue.put(Job("first"), stalled=False)
 
@@ -36,7 +36,7 @@ def test_it_waits_for_more_jobs_than_wait_already() -> None:
     assert len(batch) >= 3
 
 
-def test_it_waits_no_longer_than_that() -> None:
+def test_the_writer_waits_only_a_limited_time() -> None:
     queue: WriteQueue[Job] = WriteQueue()
 
     assert not queue.gather(1, 0.001)

@@ -31,7 +31,7 @@ def test_a_loop_of_another_class_can_be_read(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("missing", ["class", "attribute"])
-def test_what_a_loop_lacks_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_an_attribute_that_the_loop_lacks_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     if missing == "class":
         monkeypatch.setattr(environment, "_LOOP", None)
     else:

@@ -91,7 +91,7 @@ def _hmac(algorithm: str) -> bytes:
         ("12345678901234567890123 | money('eur')", "123456789012345678901.23 EUR"),
     ],
 )  # fmt: skip
-def test_a_filter_gives_this_result(text: str, result: str) -> None:
+def test_each_filter_gives_the_documented_result(text: str, result: str) -> None:
     assert render(f"{{{{ {text} }}}}") == result
 
 
@@ -125,7 +125,7 @@ def test_a_filter_gives_this_result(text: str, result: str) -> None:
         ("payload.missing | money('eur')", "payload.missing is missing"),
     ],
 )
-def test_what_a_filter_does_not_take_is_named(text: str, message: str) -> None:
+def test_the_error_for_a_wrong_value_names_the_filter(text: str, message: str) -> None:
     with pytest.raises((RenderError, TemplateError)) as caught:  # a constant is tried when the rules load
         render(f"{{{{ {text} }}}}")
 
@@ -156,7 +156,7 @@ def test_what_a_filter_does_not_take_is_named(text: str, message: str) -> None:
         ("payload.at | strftime('%Y')", 'unknown filter "strftime"'),
     ],
 )
-def test_what_can_t_work_is_refused_when_the_rules_load(text: str, message: str) -> None:
+def test_arguments_that_always_fail_are_refused_when_the_rules_load(text: str, message: str) -> None:
     with pytest.raises(TemplateError) as caught:
         compile_template(f"{{{{ {text} }}}}", secrets=SECRETS)
 
@@ -216,7 +216,7 @@ _HOSTILE = {
         "{% for i in range(100000) %}{{ '2024-05-01T00:00:00Z' | in_zone('Europe/Berlin') }}{% endfor %}",
     ],
 )
-def test_hostile_values_are_bounded_work(text: str) -> None:
+def test_work_on_hostile_values_is_bounded(text: str) -> None:
     template = compile_template(text if "{%" in text else f"{{{{ {text} }}}}", secrets=SECRETS)
     body = json.dumps(_HOSTILE).encode()
     budget = new_budget(len(body))
@@ -246,7 +246,7 @@ def test_hostile_values_are_bounded_work(text: str) -> None:
         "{{ payload.text | hmac(secrets.key, encoding='base32') }}",
     ],
 )
-def test_what_no_event_could_render_is_refused_when_the_rules_load(text: str) -> None:
+def test_templates_that_fail_for_every_event_are_refused_when_the_rules_load(text: str) -> None:
     with pytest.raises(TemplateError) as refused:
         compile_template(text, secrets=SECRETS)
 

@@ -27,7 +27,7 @@ def test_both_ways_render_the_same_text(make: NewContext) -> None:
     assert "".join(code.root_render_func(context)) == "1x2x"
 
 
-def test_the_quick_way_is_used_while_it_works() -> None:
+def test_the_quick_constructor_is_used_while_it_works() -> None:
     assert chosen(compiled, QUICK) is QUICK
 
 

@@ -1,1 +1,1 @@
-"""Append: write one line an event."""
+"""Append: write one line for each event."""

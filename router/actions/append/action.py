@@ -1,4 +1,4 @@
-"""A compiled append: writes one line an event, whole and on disk."""
+"""A compiled append: writes one line for each event, whole and synced to the disk."""
 
 import asyncio
 import errno
@@ -20,7 +20,7 @@ from router.plugins.target import TargetSpec
 from router.runtime.thread_pool import Threads
 from router.templates import Template, context, render_without_blocking
 
-_LATE_SECONDS = 0.2  #: for a thread to report that its time is over
+_LATE_SECONDS = 0.2  #: extra time for a thread to report its own timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class AppendAction:
     target: TargetSpec
     path: Template
     line: Template | None
-    base: Path  #: the folder that the path's constant part names; it may not be left
+    base: Path  #: the folder of the path's constant part; the file is always below it
     timeout: float
     guard: Guard
     type: str = "append"
@@ -48,7 +48,7 @@ class AppendAction:
             return Outcome.failed(str(error))
         threads = tools.resources
         if threads.under_way(self.target.key) >= self.target.concurrency:
-            # A write that hangs in the kernel can't be ended. No more of them may gather.
+            # A write that hangs in the kernel can't be ended. So no further write starts until it returns.
             reason = "an earlier write has not returned yet; is its disk or network mount gone?"
             return Outcome.retry(reason, cause=Cause.TIMEOUT)
         file = OutputFile(self.base, tuple(parts[:-1]), parts[-1], self._follow_symlinks, self.guard)
@@ -69,14 +69,14 @@ class AppendAction:
         except ProtectedPathError as error:
             return Outcome.failed(str(error))
         except OSError as error:
-            # A name that a payload fills in is not shown.
+            # A file name with payload text is not shown.
             reason = _reason(error, name if self._follow_symlinks else "the file")
             return Outcome.retry(reason, cause=Cause.NOT_WRITTEN)
         return Outcome.succeeded()
 
     @property
     def _follow_symlinks(self) -> bool:
-        """Symlinks are followed only in a constant path, which the operator has written."""
+        """Symlinks are followed only in a constant path, since the operator wrote it."""
         return self.path.constant is not None
 
     def _rendered(self, job: AttemptInput) -> tuple[list[str], bytes]:
@@ -86,7 +86,7 @@ class AppendAction:
         if self.line is None:
             return record(job)
         text = self.line.render(context(job, mask_secrets=mask))
-        # One line an event: a line break in the payload must not look like another event.
+        # One line for each event: a line break in the payload must not look like another event.
         return text.replace("\r", "\\r").replace("\n", "\\n").encode()
 
 

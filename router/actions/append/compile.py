@@ -1,4 +1,4 @@
-"""Compiles the options of an append, and judges which files it may write."""
+"""Compiles the options of an append and checks which files it may write."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def compile_append(options: AppendOptions, build: Build) -> AppendAction:
-    """Options in, action out; faults go to the build."""
+    """Compile the options to an action. Faults go to the build."""
     path = compiled_template(options.path, build, "path")
     line = compiled_template(options.line, build, "line") if options.line is not None else None
     constant = options.path if path.constant is not None else constant_part(options.path)
@@ -52,7 +52,7 @@ def _guard(build: Build, path: Template) -> Guard:
 
 
 def _judge_path(build: Build, guard: Guard, path: Template, base: Path) -> None:
-    """Runs when all of the file is compiled: only then everything protected is known."""
+    """Check the path against the protected files. Runs at the end, when all protected files of the rules are known."""
     if path.constant is None:
         what = guard.paths.reachable_from(base) if guard.templated else None
         if what is not None:

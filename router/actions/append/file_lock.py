@@ -1,4 +1,4 @@
-"""Turns at one file: first among this process's threads, then among all programs, by the file's lock."""
+"""Locks a file for one writer: first among this process's threads, then among all programs."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Iterator
 
-_LONGEST_PAUSE_SECONDS = 0.02  #: between two tries to take a lock that another program holds
+_LONGEST_PAUSE_SECONDS = 0.02  #: between two tries at a lock that another program holds
 _FIRST_PAUSE_SECONDS = 0.0005
 
 _turns: "weakref.WeakValueDictionary[str, threading.Lock]" = weakref.WeakValueDictionary()
@@ -16,7 +16,7 @@ _turns_lock = threading.Lock()
 
 @contextlib.contextmanager
 def turn_at(path: str, deadline: float) -> Iterator[None]:
-    """Keep this process's other threads from the file; `deadline` in monotonic seconds. Raises TimeoutError."""
+    """Keep this process's other threads from the file. `deadline` in monotonic seconds. Raises TimeoutError."""
     with _turns_lock:
         turn = _turns.get(path)
         if turn is None:
@@ -30,9 +30,9 @@ def turn_at(path: str, deadline: float) -> Iterator[None]:
 
 
 def lock(fd: int, deadline: float) -> None:
-    """Take the file's lock; `deadline` in monotonic seconds. Raises TimeoutError.
+    """Take the file's lock. `deadline` in monotonic seconds. Raises TimeoutError.
 
-    It tries again and again, since a thread that waits in flock can't be stopped.
+    It polls, since a thread that blocks in flock can't be stopped.
     """
     pause = _FIRST_PAUSE_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""Mends a last line without a line end: a crash tore it, or another program wrote it so."""
+"""Repairs a last line that has no line end, after a crash or a write by another program."""
 
 import os
 
@@ -8,10 +8,10 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def mend_last_line(fd: int, data: bytes, *, is_record: bool) -> tuple[int, bytes]:
-    """Cut a torn last line, or end it; gives the file's size and the bytes to write. Raises OSError.
+    """Remove a torn last line, or end a complete one. Returns the file's size and the bytes to write. Raises OSError.
 
-    The line is cut if a crash tore it from a record, or from this very line: the delivery that wrote it is not settled
-    and appends it again. A record that only lacks its end stays, since somebody may have taken the end away.
+    A line is torn when it is the beginning of a record or of `data`: a crash cut it off. Its delivery is not settled
+    and appends it again. A complete record stays; only its line end is added.
     """
     while True:
         size = os.fstat(fd).st_size
@@ -19,7 +19,7 @@ def mend_last_line(fd: int, data: bytes, *, is_record: bool) -> tuple[int, bytes
         if last == b"\n":
             return size, data
         if last:
-            break  # else the file was cut since its size was read
+            break  # the file became shorter after its size was read
     start = _last_line(fd, size)
     if _is_torn(fd, start, size, data, is_record=is_record) and os.fstat(fd).st_size == size:
         os.ftruncate(fd, start)
@@ -37,7 +37,7 @@ def _is_torn(fd: int, start: int, size: int, data: bytes, *, is_record: bool) ->
 
 
 def _last_line(fd: int, size: int) -> int:
-    """Where the last line begins."""
+    """The offset at which the last line begins."""
     end = size
     while end > 0:
         start = max(0, end - _CHUNK_BYTES)

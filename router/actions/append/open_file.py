@@ -1,4 +1,4 @@
-"""Opens the file of an append, making it and its folders where they are missing."""
+"""Opens the file of an append. Creates the file and its folders when they are missing."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def open_folder(base: Path, names: Sequence[str], *, follow: bool) -> int:
-    """Open the folder, making what is missing. Follows symlinks below the base only if told. Raises OSError."""
+    """Open a folder and create what is missing. Follows symlinks below the base only with `follow`. Raises OSError."""
     missing = [folder for folder in (base, *base.parents) if not os.path.isdir(folder)]
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
@@ -38,14 +38,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def open_file(folder: int, name: str, *, follow: bool) -> int:
-    """Open a regular file for appending, making it where it is missing. Raises OSError."""
-    # Not blocking, so that a FIFO without a reader is an error rather than a thread that hangs for ever.
+    """Open a regular file for appending. Create it when it is missing. Raises OSError."""
+    # Without blocking, so that a FIFO without a reader is an error. A blocked thread would hang for ever.
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
         fd = os.open(name.encode(), flags, dir_fd=folder)
     except FileNotFoundError:
         fd = os.open(name.encode(), flags | os.O_CREAT, 0o600, dir_fd=folder)
-        os.fsync(folder)  # else a crash may take the new file's name with it
+        os.fsync(folder)  # so that a crash keeps the new file's name
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file")
@@ -53,7 +53,7 @@ def open_file(folder: int, name: str, *, follow: bool) -> int:
 
 
 def is_current(folder: int, name: str, fd: int, *, follow: bool) -> bool:
-    """Whether the name still leads to the open file; a rotation may have put another file there."""
+    """Whether the name still leads to the open file. A log rotation may have replaced it."""
     try:
         named = os.stat(name.encode(), dir_fd=folder, follow_symlinks=follow)
     except FileNotFoundError:

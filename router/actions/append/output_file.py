@@ -1,4 +1,4 @@
-"""The file that an append writes, and the guard that keeps it away from protected files."""
+"""The file of an append, and the guard that protects other files from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,15 @@ from router.domain.files.protected import ProtectedPaths
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The protected files, which an append must not write."""
+    """The protected files. No append may write to them."""
 
     paths: ProtectedPaths
-    templated: bool  #: the path has text of the sender in it
+    templated: bool  #: the path contains sender's text
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """Where one line goes."""
+    """Where a line is written."""
 
     base: Path  #: the folder that the rules file names
     folders: tuple[str, ...]  #: below the base

@@ -1,4 +1,4 @@
-"""Where an append writes: the parts of its path below the folder that the rules file names."""
+"""Where an append writes: the parts of its path below the folder in the rules file."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from router.domain.errors import RenderError
 from router.plugins.action import AttemptInput
 from router.templates import Template, context
 
-_LONGEST = 255  #: bytes of a file's name, on the usual file systems
+_LONGEST = 255  #: bytes of a file's name; the limit of usual file systems
 
 
 def path_parts(path: Template, job: AttemptInput) -> list[str]:
@@ -25,6 +25,6 @@ def path_parts(path: Template, job: AttemptInput) -> list[str]:
 
 
 def constant_part(text: str) -> str:
-    """A path up to the last slash before its first template."""
+    """The path up to the last slash before its first template."""
     before = re.split(r"\{\{|\{%|\{#", text)[0]
     return before[: before.rfind("/") + 1]

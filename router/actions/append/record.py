@@ -1,4 +1,4 @@
-"""The line that an append writes unless the rules file says another: a JSON record of the event."""
+"""The default line of an append: a JSON record of the event."""
 
 import re
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ _BEGINNING = re.compile(rf'\{{"id":"{_ID}","delivery":"{_ID}","received_at":"'.e
 _SAMPLE = (
     b'{"id":"00000000-0000-0000-0000-000000000000","delivery":"00000000-0000-0000-0000-000000000000","received_at":"'
 )
-BEGINNING_BYTES = len(_SAMPLE)  #: the beginning of every record, and of no other usual line
+BEGINNING_BYTES = len(_SAMPLE)  #: the first bytes of every record; other lines hardly begin like this
 
 
 def record(job: AttemptInput) -> bytes:
-    """The record of an event, without the end of the line."""
+    """The record of an event, without the line end."""
     event = job.parsed.event
     received = datetime.fromtimestamp(event.received_at / 1000, UTC).isoformat(timespec="milliseconds")
     item = {} if job.claim.delivery.item is None else {"item": job.item}
@@ -34,13 +34,13 @@ def record(job: AttemptInput) -> bytes:
 
 
 def begins_like_a_record(beginning: bytes) -> bool:
-    """Whether the line is a record, or the beginning of one."""
+    """Whether the line is a record or the beginning of one."""
     filled = beginning + _SAMPLE[len(beginning) :]
     return bool(_BEGINNING.match(filled))
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether the JSON of the record is complete."""
+    """Whether the record's JSON is complete."""
     try:
         orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -13,7 +13,7 @@ from router.runtime.thread_pool import open_threads
 if TYPE_CHECKING:
     from router.runtime.thread_pool import Threads
 
-_THREADS = 64  #: appends under way at once; one on a mount that is gone holds its thread for ever
+_THREADS = 64  #: appends under way at once; an append to a disk that is gone keeps its thread for ever
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "did you mean \"append\"? It writes a line to a file: append: events.log":
         ("file", "log", "logfile", "write", "writefile", "save", "output", "store", "print", "echo", "stdout", "jsonl"),

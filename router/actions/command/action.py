@@ -24,7 +24,7 @@ from router.templates import Context, Template, context, render_without_blocking
 
 _STOP_CODES = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGTERM)
 _LEASE_OVER = "the node's lease ended"
-_STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
+_STOP_SECONDS = 0.2  #: the daemon gets the same signal within this time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class CommandAction:
     shell: str | None
     env: tuple[tuple[str, Template], ...]
     cwd: Path
-    stdin: Literal["body", "item", "none"]  #: what comes by standard input
+    stdin: Literal["body", "item", "none"]  #: what the program reads from standard input
     timeout: float
     kill_after: float
     output_limit: int
@@ -77,7 +77,7 @@ class CommandAction:
         if tools.lease.is_over or tools.lease.lapses != lapses:
             return Outcome.excused(_LEASE_OVER)
         if done.code in _STOP_CODES and not done.timed_out:
-            # A service manager tells the daemon and its commands to stop at the same moment, in any order.
+            # A service manager stops the daemon and its commands at the same moment, in any order.
             await asyncio.sleep(_STOP_SECONDS)
             if tools.stopping():
                 return Outcome.interrupted("it was told to stop together with the daemon")
@@ -95,7 +95,7 @@ class CommandAction:
 
     @property
     def _is_constant(self) -> bool:
-        """Whether nothing of it depends on the event."""
+        """Whether the command is the same for all events."""
         return all(template.constant is not None for template in (*self.argv, *(template for _, template in self.env)))
 
     def _arguments(self, values: Context | None) -> list[str]:
@@ -104,7 +104,7 @@ class CommandAction:
         for i, template in enumerate(self.argv):
             text = rendered_text(template, values)
             check_text(text, f"argv[{i}]")
-            # Payload text that begins with a dash would be taken for an option.
+            # A program would read payload text that begins with a dash as an option.
             if text.startswith("-") and not template.text.startswith("-") and not options_ended:
                 raise RenderError(f'argv[{i}] would begin with a dash; put "--" before it, if the program knows that')
             options_ended = options_ended or template.constant == "--"

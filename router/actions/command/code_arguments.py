@@ -1,7 +1,7 @@
-"""Arguments that a program would run as code. These have to be constant.
+"""Arguments that a program would run as code. They must be constant.
 
-They are: the text after an interpreter's `-c`, its script, the program that `env` or `sudo` is to run, and what `ssh`
-hands to the shell of another machine. Only programs that are known by name are judged: no list is complete.
+These are the text after an interpreter's `-c`, its script, the program that `env` or `sudo` runs, and what `ssh` gives
+to the remote shell. Only programs with a known name are checked: no list of programs is complete.
 """
 
 import re
@@ -15,21 +15,21 @@ _INTERPRETER = re.compile(
     r"(?:ba|da|z|k|fi|tc|c|a)?sh|busybox|pypy[\d.]*|python[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|deno|bun|php[\d.]*"
     r"|lua[\d.]*|luajit|tclsh[\d.]*|Rscript|pwsh|[gmn]?awk"
 )
-# They run the program that their arguments name; some take a line for a shell as well.
+# These run the program in their arguments; some also take a shell command line.
 _WRAPPER = re.compile(
     r"env|sudo|doas|nice|ionice|chrt|nohup|setsid|stdbuf|time|xargs|parallel|strace|systemd-run|unshare|nsenter"
     r"|timeout|chroot|flock|su|runuser|script|watch"
 )
 _WRAPPER_OF_SHELL = re.compile(r"flock|su|runuser|script|watch")
-_WRAPPER_WITH_OPERAND = re.compile(r"timeout|chroot|flock")  #: a time, a folder or a file stands before the program
+_WRAPPER_WITH_OPERAND = re.compile(r"timeout|chroot|flock")  #: a time, a folder or a file comes before the program
 _REMOTE = re.compile(r"ssh|rsh|mosh")
-# Short options with a letter after which code follows or is attached, and long ones.
+# Short options with code as their value or attached, and long ones.
 _SHORT = re.compile(r"-[A-Za-z]*[ceEprR]")
 _LONG = re.compile(r"--?(?:eval|execute|run|print|command|Command|exec)\b")
 
 
 def code_faults(argv: Sequence[Template], *, body_on_stdin: bool) -> dict[int, str]:
-    """Faults by the index of the argument."""
+    """Faults, by the index of the argument."""
     found: dict[int, str] = {}
     interprets = wraps = False
     for i, template in enumerate(argv):
@@ -44,7 +44,7 @@ def code_faults(argv: Sequence[Template], *, body_on_stdin: bool) -> dict[int, s
 
 
 def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_stdin: bool) -> dict[int, str]:
-    """Faults of an interpreter's script, of a wrapper's program, and of all that ssh hands over."""
+    """Faults of an interpreter's script, of a wrapper's program, and of everything after `ssh`'s host."""
     if _REMOTE.fullmatch(name):
         why = f"{name} hands this to a shell on the other side, so it is constant; send payload text by stdin"
         return {i: why for i in range(at + 1, len(argv)) if argv[i].constant is None}
@@ -70,12 +70,12 @@ def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_std
 
 
 def _is_value(before: str, text: str) -> bool:
-    """Whether an argument is the value of the option before it (sudo -u deploy), and not a program."""
+    """Whether an argument is the value of the option before it (sudo -u deploy) and not a program."""
     return bool(re.fullmatch(r"-[A-Za-z]", before)) and not re.search(r"[/.]", text)
 
 
 def _flag_faults(argv: Sequence[Template], at: int) -> dict[int, str]:
-    """Faults of the code after an option such as -c: attached to it, or the next argument that is not an option."""
+    """Faults of code after an option such as -c: attached, or the next argument that is not an option."""
     written = argv[at].text
     literal = re.split(r"\{\{|\{%|\{#", written)[0]
     if not (_SHORT.match(literal) or _LONG.match(literal)):

@@ -1,4 +1,4 @@
-"""The files that a command runs, as far as its constant parts tell. No append may write to them."""
+"""The files that a command runs, as far as its constant parts show. Appends may not write to them."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _FILE_OPTION = re.compile(r"(?:-f|-C|--file|--directory|--makefile)(?:=(.+))?")
 
 
 def code_files(argv: Sequence[Template], folders: Folders) -> Iterator[Path]:
-    """The program, what a wrapper or an interpreter runs, and files that options such as -f name."""
+    """The program, what its wrapper or interpreter runs, and files that options such as -f name."""
     texts = [template.constant or "" for template in argv]
     at = 0
     while at < len(texts) and texts[at]:
@@ -37,7 +37,7 @@ def code_files(argv: Sequence[Template], folders: Folders) -> Iterator[Path]:
 
 
 def script_files(script: str, folders: Folders) -> Iterator[Path]:
-    """What a constant shell script seems to run: words that name a script or an executable file."""
+    """What a constant shell script probably runs: its words that name a script or an executable file."""
     yield folders.cwd
     for word in set(_BETWEEN.split(script)):
         path = folders.cwd / word
@@ -53,7 +53,7 @@ def _may_be_program(texts: Sequence[str], i: int) -> bool:
 
 def _script(texts: Sequence[str], at: int, folders: Folders) -> Iterator[Path]:
     for before, text in zip(texts[at:], texts[at + 1 :], strict=False):
-        # Code after -c is taken for a name too. That is harmless: no such file exists.
+        # Code after -c is treated as a name too. This is harmless: no such file exists.
         if text and not text.startswith("-") and before not in ("-o", "-W", "-X", "-F", "-v"):
             yield folders.cwd / text
             return

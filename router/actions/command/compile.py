@@ -18,12 +18,12 @@ from router.templates import Template
 
 _TIMEOUT_SECONDS = 300.0
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What decides which code a program loads or runs.
+# Variables that decide which code a program loads or runs.
 _CODE_ENV = re.compile(
     r"PATH|LD_.*|DYLD_.*|IFS|ENV|BASH_ENV|SHELLOPTS|PS4|PROMPT_COMMAND|PYTHON.*|PERL.*|RUBY.*|NODE_.*|LUA_.*|JAVA_TOOL_OPTIONS"
     r"|GIT_.*|CLASSPATH|EDITOR|VISUAL|PAGER"
 )
-# The same for programs that a bounded one may start: asked for below --commands DIR only.
+# The same, for programs that a program of the --commands folder may start.
 _CODE_ENV_OF_PROGRAMS = re.compile(
     r".*OPTIONS|.*OPTS?|.*FLAGS|.*PATH|.*_HOME|.*_COMMAND|.*_PROXY|.*PAGER|.*STARTUP|.*_RSH|LESS(?:OPEN|CLOSE)|TERMINFO.*"
     r"|NPM_.*|PIP_.*|DOCKER_.*|COMPOSE_.*|XDG_.*|SSH_.*|KUBECONFIG|BASH_FUNC_.*|SHELL|HOME|BROWSER|WEBHOOK_ROUTER_.*"
@@ -31,7 +31,7 @@ _CODE_ENV_OF_PROGRAMS = re.compile(
 
 
 def compile_command(options: CommandOptions, build: Build) -> CommandAction:
-    """Options in, action out; faults go to the build."""
+    """Compile the options to an action. Faults go to the build."""
     if (options.argv is None) == (options.shell is None):
         build.fault("expected exactly one of argv and shell")
     if build.commands == "off":
@@ -68,7 +68,7 @@ def compile_command(options: CommandOptions, build: Build) -> CommandAction:
 
 
 def _is_bounded(build: Build) -> bool:
-    """Whether commands must be in one folder."""
+    """Whether --commands limits programs to one folder."""
     return build.commands not in ("any", "off")
 
 
@@ -78,7 +78,7 @@ def _check_cwd(written: str, cwd: Path, build: Build) -> None:
     elif "\0" in written or not encodes(written):
         build.fault("a folder's name can't contain NUL or half a surrogate pair", "cwd")
     elif not os.path.isdir(cwd):
-        build.warn("this folder is not there", "cwd")
+        build.warn("this folder does not exist", "cwd")
 
 
 def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build, *, body_on_stdin: bool) -> None:
@@ -98,7 +98,8 @@ def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build, *,
 
 
 def _protect_code(argv: tuple[Template, ...], shell: str | None, build: Build, folders: Folders) -> None:
-    """No append may write to what this command runs, nor into a folder that its program may read code from."""
+    """Protect the command's code: no append may write to its files or into a folder from which its program loads
+    code."""
     for path in script_files(shell, folders) if shell is not None else code_files(argv, folders):
         if path in build.found:
             continue
@@ -117,7 +118,7 @@ def _check_program(program: str, build: Build) -> None:
             build.fault(f"--commands allows only programs in {folder}; give the path of one", "argv", 0)
             return
     if "/" in program and not os.path.isfile(path):
-        build.warn("this program is not there", "argv", 0)
+        build.warn("this program does not exist", "argv", 0)
     elif "/" in program and not os.access(path, os.X_OK):
         build.warn("this program is not executable by this user; chmod +x may be the cure", "argv", 0)
 

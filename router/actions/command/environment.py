@@ -1,4 +1,4 @@
-"""The environment of a program: a few of the daemon's variables, the delivery's, and the action's own."""
+"""The environment of a program: some of the daemon's variables, the delivery's, and the action's own."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Variables = Sequence[tuple[str, Template]]
 def environment(job: AttemptInput, variables: Variables, values: Context | None) -> dict[bytes, bytes]:
     """All variables of one run; `variables` are the action's own. Raises RenderError."""
     env = {**_inherited(), **_facts(job)}
-    # An action that sets its own trace does not continue the event's trace.
+    # An action that sets its own trace starts a new one.
     if "TRACEPARENT" not in {name for name, _ in variables}:
         env |= _trace(job)
     for name, template in variables:
@@ -29,7 +29,7 @@ def environment(job: AttemptInput, variables: Variables, values: Context | None)
 
 
 def rendered_text(template: Template, values: Context | None) -> str:
-    """The text of a template; `values` may be None when it is constant. Raises RenderError."""
+    """Render a template to text. `values` may be None for a constant template. Raises RenderError."""
     if template.constant is not None:
         return template.constant
     assert values is not None
@@ -38,7 +38,7 @@ def rendered_text(template: Template, values: Context | None) -> str:
 
 @cache
 def _inherited() -> dict[bytes, bytes]:
-    """The part of the daemon's environment that programs get: no variable that could hold a secret."""
+    """The daemon's variables that programs get. None of them can hold a secret."""
     return {b"PATH": _PATH} | {name: os.environb[name] for name in _INHERITED if name in os.environb}
 
 

@@ -1,6 +1,6 @@
-"""The daemon's side of the guard: starts it, tells it what runs, and replaces it when it ends.
+"""The daemon's side of the guard: starts it, reports running commands to it, and replaces it when it ends.
 
-See guard_process.py for what the guard does. It costs nothing until the first command runs.
+See guard_process.py for what the guard does. It starts with the first command.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from router.actions.command.spawn import spawn
 from router.runtime.lease import Lease
 from router.runtime.thread_pool import Threads
 
-_AGAIN_SECONDS = 5.0  #: after a guard that could not be started; commands run without one meanwhile
-_WAIT_LOG_SECONDS = 5.0  #: an earlier daemon's guard takes some milliseconds, unless it can't kill what it guards
-_END_SECONDS = 1.0  #: what a stop allows for the guard's end
+_AGAIN_SECONDS = 5.0  #: pause after a failed start of the guard; commands run without it meanwhile
+_WAIT_LOG_SECONDS = 5.0  #: an earlier daemon's guard ends within milliseconds, unless a process resists KILL
+_END_SECONDS = 1.0  #: how long a stop waits for the guard's end
 
-_LATE = "commands wait: the guard of an earlier daemon still ends what that one left running"
+_LATE = "commands wait: the guard of an earlier daemon is still ending its commands"
 
 log = structlog.get_logger()
 
@@ -33,17 +33,19 @@ class LeaseOver(Exception):
 
 
 class Guard:
-    """Belongs to the loop; `starts`, `runs`, `ended` and a renewal of the lease may come from any thread."""
+    """Belongs to the loop. Any thread may call `starts`, `runs`, `ended` and renew the lease."""
 
     def __init__(self, threads: Threads, lease: Lease, lock: Path | None = None) -> None:
-        """`lock`: a file that one guard holds at a time, where a restarted daemon may run the same commands at once."""
+        """`lock`: a file that one guard holds at a time, for a daemon that may run the commands of the daemon before it
+        again."""
         self._threads = threads
         self._lease = lease
         self._lock_file = lock
         self._mutex = threading.Lock()
-        self._running: dict[int, int | None] = {}  #: by the inode of its output's pipe: its pid, None while it starts
-        self._pipe: int | None = None  #: to the guard; None: none is there to be told
-        self.pid = 0  #: the guard's; 0: none was started yet
+        #: pids by the inode of the output's pipe; None while the program starts
+        self._running: dict[int, int | None] = {}
+        self._pipe: int | None = None  #: to the guard; None while no guard runs
+        self.pid = 0  #: the guard's pid; 0 before the first start
         self._process: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._failed_at = -_AGAIN_SECONDS
@@ -51,7 +53,7 @@ class Guard:
         lease.on_renewed(self._renewed)
 
     async def ready(self) -> None:
-        """Wait until a guard watches, or could not be started."""
+        """Wait until a guard runs, or its start has failed."""
         if self._process is None:
             if time.monotonic() < self._failed_at + _AGAIN_SECONDS:
                 return
@@ -60,22 +62,23 @@ class Guard:
         await self._ready.wait()
 
     def starts(self, pipe: int) -> None:
-        """A program is about to start, with its output going to the pipe with this inode. Raises LeaseOver."""
+        """Report that a program is about to start, with its output going to the pipe with this inode. Raises
+        LeaseOver."""
         with self._mutex:
             self._running[pipe] = None
             self._tell(f"starts {pipe}\n")
-        if self._lease.is_over:  # looked at last, so that a freeze before it is seen
+        if self._lease.is_over:  # checked last, so that it notices a freeze before this line
             self.ended(pipe)
             raise LeaseOver
 
     def runs(self, pipe: int, pid: int) -> None:
-        """It runs, as the leader of a process group."""
+        """Report that the program runs, as the leader of a process group."""
         with self._mutex:
             self._running[pipe] = pid
             self._tell(f"runs {pipe} {pid}\n")
 
     def ended(self, pipe: int) -> None:
-        """Its group was killed, or it did not start. Call it before its leader is reaped."""
+        """Report that its group was killed, or it did not start. Call this before the leader is reaped."""
         with self._mutex:
             del self._running[pipe]
             self._tell(f"ended {pipe}\n")
@@ -89,18 +92,19 @@ class Guard:
             return
         try:
             os.write(self._pipe, text.encode())
-        except OSError:  # it has ended, or is frozen with a full pipe: another one takes its place
+        except OSError:  # the guard has ended, or is frozen with a full pipe; another guard replaces it
             self._kill()
 
     def _kill(self) -> None:
-        """End the guard, before it could take a closed pipe for the daemon's end."""
+        """Kill the guard. A closed pipe alone would look like the daemon's end, and the guard would kill all
+        commands."""
         if self._pipe is not None:
             os.kill(self.pid, signal.SIGKILL)
             os.close(self._pipe)
             self._pipe = None
 
     async def _keep(self) -> None:
-        """Start a guard, and another one whenever it ends."""
+        """Start a guard, and a new one whenever it ends."""
         try:
             while not self._closing:
                 was_ready = await self._run()
@@ -116,7 +120,7 @@ class Guard:
             self._process = None
 
     async def _run(self) -> bool:
-        """Run one guard to its end. False when it never was ready."""
+        """Run one guard until it ends. False when it was never ready."""
         try:
             pid, pipe, answers = await self._threads.call("guard", self._start)
         except OSError:
@@ -132,13 +136,13 @@ class Guard:
             os.close(answers)
             with self._mutex:
                 if self._closing and self._pipe is not None:
-                    os.close(self._pipe)  # nothing runs any more, so it has nothing to kill
+                    os.close(self._pipe)  # no command runs, so the guard has nothing to kill
                     self._pipe = None
                 self._kill()
             await asyncio.shield(self._threads.call("guard", os.waitpid, pid, 0))
 
     def _start(self) -> tuple[int, int, int]:
-        """(pid, the pipe to it, the pipe from it). Raises OSError."""
+        """Start a guard: (pid, the pipe to it, the pipe from it). Raises OSError."""
         theirs, pipe = os.pipe()
         answers, output = os.pipe()
         os.set_blocking(pipe, False)  # a frozen guard must not stop the loop
@@ -154,7 +158,7 @@ class Guard:
             raise
 
     async def _until_its_end(self, answers: int) -> bool:
-        """Whether it was ready before its end."""
+        """Wait for the guard's end. Returns whether it was ready before."""
         loop, ended, is_ready = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
         def read() -> None:
@@ -179,7 +183,7 @@ class Guard:
         return is_ready.is_set()
 
     async def close(self) -> None:
-        """End the guard, once no program runs."""
+        """End the guard. Call it when no program runs."""
         self._lease.forget(self._renewed)
         self._closing = True
         if self._process is not None:
@@ -188,7 +192,7 @@ class Guard:
 
 
 def _python() -> str:
-    """The interpreter. A server that embeds it gives its own name for it."""
+    """The path of the Python interpreter. In a server that embeds Python, sys.executable is that server."""
     if Path(sys.executable or "").name.startswith(("python", "pypy")):
         return sys.executable
     return str(Path(sys.exec_prefix) / "bin" / "python3")

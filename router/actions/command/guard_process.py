@@ -25,14 +25,14 @@ from collections.abc import Iterator
 
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC
-_DEAD_SECONDS = 10.0  #: what killed processes get to be gone; one that waits for a dead disk runs no code of its own
+_DEAD_SECONDS = 10.0  #: how long killed processes may take to end; one that waits for a dead disk runs no more code
 _LOOK_SECONDS = 0.01
-_ORPHANED_SECONDS = 30.0  #: how long a program may take to start once the daemon is gone
+_ORPHANED_SECONDS = 30.0  #: how long a program may still take to start when the daemon is gone
 _CHUNK = 64 * 1024
 
 
 class Guard:
-    """What runs, by the inode of its output's pipe: the number of its process group, None while it starts."""
+    """What runs: the process group by the inode of the output's pipe; None while the program starts."""
 
     def __init__(self) -> None:
         self.running: dict[int, int | None] = {}
@@ -40,13 +40,13 @@ class Guard:
         self._is_over = False
 
     def hear(self, line: bytes) -> None:
-        """Take one line of the daemon."""
+        """Handle one line from the daemon."""
         word, *numbers = line.split()
         if word == b"starts":
             self.running[int(numbers[0])] = None
         elif word == b"runs":
             self.running[int(numbers[0])] = int(numbers[1])
-            if self._is_over:  # it was frozen between its last look at the lease and the start
+            if self._is_over:  # the daemon was frozen between its last check of the lease and the start
                 self.kill()
         elif word == b"ended":
             self.running.pop(int(numbers[0]), None)
@@ -57,18 +57,18 @@ class Guard:
             self._is_over = False
 
     def seconds_left(self) -> float | None:
-        """Seconds until the lease ends; None: nothing is to be done then."""
+        """Seconds until the lease ends; None when there is nothing to wait for."""
         if self._is_over or self.until == math.inf:
             return None
         return max(0.0, self.until - time.clock_gettime(_CLOCK))
 
     def end_lease(self) -> None:
-        """Kill all that runs, and what the daemon reports to run until it renews."""
+        """Kill everything that runs, and everything that the daemon reports until it renews the lease."""
         self._is_over = True
         self.kill()
 
     def kill(self) -> None:
-        """Kill the groups, and wait until their processes are gone. What starts stays known."""
+        """Kill the groups and wait until their processes have ended. Programs that are starting stay listed."""
         until = time.monotonic() + _DEAD_SECONDS
         groups = {pid for pid in self.running.values() if pid is not None}
         groups |= set(_leaders({inode for inode, pid in self.running.items() if pid is None}))
@@ -83,7 +83,7 @@ class Guard:
 
 
 def _processes() -> Iterator[tuple[int, bytes, int, int]]:
-    """(pid, state, group, session) of all processes; nothing where there is no /proc."""
+    """(pid, state, group, session) of all processes; empty on systems without /proc."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -105,7 +105,7 @@ def _leaders(inodes: set[int]) -> Iterator[int]:
 
 
 def _alive(groups: set[int]) -> set[int]:
-    """Those groups with a process that has not ended."""
+    """The groups that still have a running process."""
     if not groups:
         return set()
     if os.path.exists("/proc/self/stat"):
@@ -122,7 +122,7 @@ def _exists(group: int) -> bool:
 
 
 def _pidfd(pid: int) -> int | None:
-    """A descriptor that is readable once this process has ended; None where there are none."""
+    """A descriptor that becomes readable when the process ends; None where the system has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -130,13 +130,13 @@ def _pidfd(pid: int) -> int | None:
 
 
 def _lock(path: str) -> None:
-    """Hold the lock until this process ends. An earlier daemon's guard may be killing what is left."""
+    """Hold the lock until this process ends. The guard of an earlier daemon may still be killing commands."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def watch(daemon: int) -> None:
-    """Do what the lines say, until the daemon is gone."""
+    """Follow the daemon's lines until the daemon is gone."""
     guard, text, orphaned_at = Guard(), b"", math.inf
     pidfd = _pidfd(daemon) if os.getppid() == daemon else None
     waiting = select.poll()
@@ -153,7 +153,7 @@ def watch(daemon: int) -> None:
             *lines, text = (text + part).split(b"\n")
             for line in lines:
                 guard.hear(line)
-        elif pidfd in ready:  # what it wrote before its end is read first
+        elif pidfd in ready:  # read first what the daemon wrote before its end
             waiting.unregister(pidfd)
             orphaned_at = time.monotonic()
             guard.kill()
@@ -163,8 +163,8 @@ def watch(daemon: int) -> None:
 
 
 def main() -> None:
-    """Guard until the daemon is gone."""
-    # A service manager tells all processes of the daemon to stop; this one ends after the daemon.
+    """Guard the commands until the daemon is gone."""
+    # A service manager tells all processes of the daemon to stop. The guard must end after the daemon.
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if len(sys.argv) > 2:

@@ -1,6 +1,6 @@
 """Names of programs, by what they do with a sender's text."""
 
-#: Their arguments and their input are only data: nothing of it is run, loaded or written to a file that it names.
+#: Their arguments and input are only data: they run, load or overwrite nothing that the data names.
 PLAIN = frozenset(
     (
         *("base32", "base64", "basename", "b2sum", "cat", "cksum", "cut", "dirname", "echo", "expr", "false"),
@@ -9,10 +9,10 @@ PLAIN = frozenset(
         *("tac", "tail", "test", "tr", "true", "uname", "uptime", "wc", "yes"),
     )
 )
-#: Their input is only data; their arguments may name a file to write or a program to run.
+#: Their input is only data. Their arguments may name a file to write or a program to run.
 READERS = frozenset({"date", "df", "gzip", "id", "jq", "sort", "tee", "uniq"})
 MULTICALL = frozenset({"busybox", "toybox", "coreutils"})  #: one program of many names
-#: They run, load or write what they are told to, so none of them counts as a program of one's own.
+#: They run, load or write whatever they are told, so an operator's copy of one is still dangerous.
 DANGEROUS = frozenset(
     (
         *("ansible-playbook", "at", "batch", "bun", "cargo", "cmake", "crontab", "csh", "curl", "dd", "deno"),
@@ -24,5 +24,5 @@ DANGEROUS = frozenset(
     )
 )
 
-#: Dangerous programs that may stand in a script's first line: the script gets the arguments and the input.
+#: Dangerous when they stand in a script's first line: the script gets the arguments and the input.
 RUN_SCRIPTS = frozenset({"ansible-playbook", "bun", "csh", "deno", "expect", "fish", "pwsh", "tcsh", "tclsh"})

@@ -1,4 +1,4 @@
-"""Programs that run another one: interpreters run a script, wrappers the program that their arguments name."""
+"""Programs that run another one: interpreters run a script, wrappers run the program in their arguments."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from router.actions.command.known_programs import MULTICALL
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """The options by which an interpreter gets its code. With any other option it is not a plain program."""
+    """The options by which an interpreter gets its code. An interpreter with any other option is not plain."""
 
     code: re.Pattern[str] | None  #: the option after which the code itself stands
-    flags: re.Pattern[str]  #: options that don't change what is code
+    flags: re.Pattern[str]  #: options that leave the choice of the code unchanged
     valued: frozenset[str] = frozenset()  #: flags that take a value
     file: frozenset[str] = frozenset()  #: options after which the script stands
     inline: bool = False  #: the first operand is code, not a script
@@ -19,7 +19,7 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """The options of a program that runs another one. With any other option it is not a plain program."""
+    """The options of a program that runs another one. A wrapper with any other option is not plain."""
 
     flags: re.Pattern[str]
     valued: frozenset[str] = frozenset()

@@ -20,7 +20,7 @@ class CommandOptions(Options):
     stdin: Literal["body", "item", "none"] = Field(
         default="body", description="What comes by standard input: the raw body, or the item as JSON."
     )
-    timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
+    timeout: Duration | None = Field(default=None, description="After this time the process group is ended; 5m.")
     kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
     output_limit: Size = Field(
         default=16 * 1024, description="How much output is kept with the attempt: the end of it."

@@ -11,7 +11,7 @@ from router.domain.outcomes import Cause, Outcome
 
 
 def outcome_of_run(done: Finished, shown: str, timeout: float) -> Outcome:
-    """The outcome of a program that ended; `shown` is the part of its output that is kept."""
+    """The outcome of a program that ended. `shown` is the part of its output that is stored."""
     if done.timed_out:
         reason = f"not done within {timeout:g} s, so it was ended"
         return Outcome.retry(reason, done.code, shown, cause=Cause.TIMEOUT)
@@ -32,13 +32,13 @@ def outcome_of_error(error: OSError, program: str, cwd: Path) -> Outcome:
 
 def _reason(error: OSError, name: str, cwd: Path) -> str:
     if not os.path.isdir(cwd):
-        return f"the folder to run in (cwd) is not there: {cwd.name}"
+        return f"the folder to run in (cwd) does not exist: {cwd.name}"
     if error.errno == errno.ENOENT:
-        return f"{name} is not there, or the interpreter in its first line isn't"
+        return f"{name} does not exist, or the interpreter in its first line doesn't"
     if error.errno == errno.EACCES:
         return f"{name} is not executable by this user; chmod +x may be the cure"
     if error.errno == errno.ENOEXEC:
-        return f"{name} is no program; a script needs a first line such as #!/bin/sh"
+        return f"{name} is not a program; a script needs a first line such as #!/bin/sh"
     if error.errno == errno.ECHILD:
         return f"how {name} ended is not known: something else waited for it"
     if error.errno == errno.E2BIG:

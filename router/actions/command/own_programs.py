@@ -1,4 +1,4 @@
-"""The operator's own programs: scripts are judged by their first line, native programs by whether they are copies."""
+"""The operator's own programs. Scripts are judged by their first line; native programs are checked for copies."""
 
 import os
 import re
@@ -12,13 +12,14 @@ from router.actions.command.program_files import found_in_path
 from router.actions.command.program_kind import ProgramKind
 
 _FIRST_LINE = 256  #: bytes that Linux reads of a script's first line
-_TAKES_CODE = re.compile(r"-|-\w*[csenpEm]\w*|--(?:eval|print|command|execute).*")  #: in a script's first line
+#: options in a script's first line that make the interpreter run its input or arguments
+_TAKES_CODE = re.compile(r"-|-\w*[csenpEm]\w*|--(?:eval|print|command|execute).*")
 
 
 def kind_of_own(real: str, name: str) -> ProgramKind | None:
-    """An own program is plain, unless its first line would have the sender's text run.
+    """An own program is plain, unless its first line makes it run the sender's text.
 
-    None: it is a copy of a known program, which is judged by its name.
+    None for a copy of a known program; the copy is judged like the original.
     """
     first = _first_line(real)
     if first is None:
@@ -48,7 +49,7 @@ def _by_first_line(name: str, words: Sequence[str]) -> ProgramKind:
 
 
 def _first_line(real: str) -> str | None:
-    """The text after `#!`; None when the file is not a script, or does not exist yet."""
+    """The text after `#!`; None when the file is not a script or does not exist."""
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -63,7 +64,7 @@ def _first_line(real: str) -> str | None:
 
 
 def _is_copy(real: str) -> bool:
-    """Whether a native program is a copy, under another name, of one of the machine's dangerous programs."""
+    """Whether a native program is a renamed copy of one of the machine's dangerous programs."""
     try:
         size = os.stat(real).st_size  # noqa: PTH116 - the path is a str
     except OSError:
@@ -73,7 +74,7 @@ def _is_copy(real: str) -> bool:
 
 @cache
 def _dangerous_files() -> dict[int, list[str]]:
-    """The machine's dangerous programs, by size."""
+    """The machine's dangerous programs, by file size."""
     found: dict[int, list[str]] = {}
     every = "sh bash dash ash zsh ksh mksh python3 perl ruby node php lua luajit tclsh awk gawk mawk busybox toybox"
     for name in sorted({*DANGEROUS, *WRAPPERS, *every.split()}):
@@ -96,5 +97,5 @@ def _same(one: str, other: str) -> bool:
 
 
 def _is_known(name: str) -> bool:
-    """Whether a program of this name runs what it is given. A copy of bash in an own folder is still bash."""
+    """Whether a program of this name runs its input or arguments. A copy of bash in an own folder is still bash."""
     return name in WRAPPERS or name in MULTICALL or name in DANGEROUS or interpreter_of(name) is not None

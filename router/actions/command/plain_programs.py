@@ -1,7 +1,7 @@
-"""Which programs may take a sender's text as arguments or on standard input, unless the rule says `allow_code`.
+"""Which programs may take a sender's text as arguments or on standard input without `allow_code`.
 
-Nobody can list all programs that run a part of what they are given (sed, xargs, make, find, tar, psql …). So the list
-names the plain ones. A short list of programs is plain, scripts of one's own are plain, and all others are not.
+Nobody can list all programs that run a part of their input (sed, xargs, make, find, tar, psql …). So this module lists
+the plain ones: a few programs and the operator's own scripts. All others are not plain.
 """
 
 import os
@@ -18,11 +18,12 @@ from router.actions.command.program_files import Folders, is_installed, program_
 from router.actions.command.program_kind import STANDARD_INPUT, ProgramKind
 from router.templates import Template
 
-_MOST_LINKS = 4  #: interpreters of interpreters, wrappers of wrappers
+_MOST_LINKS = 4  #: how many interpreters and wrappers may be chained
 
 
 def kind_of(argv: Sequence[Template], folders: Folders) -> ProgramKind:
-    """What the program may get of a sender's text. Looks through wrappers, interpreters, first lines and symlinks."""
+    """How much of a sender's text the program may get. Looks through wrappers, interpreters, first lines and
+    symlinks."""
     parts = tuple(map(_Part.of, argv))
     key = (parts, folders.base_dir, folders.cwd)
     if key not in folders.found:
@@ -35,8 +36,8 @@ def kind_of(argv: Sequence[Template], folders: Folders) -> ProgramKind:
 class _Part:
     """One element of an argument list."""
 
-    text: str | None  #: None: it depends on the event
-    literal: str = ""  #: what is written; of one that depends on the event, the name of the variable that it may set
+    text: str | None  #: None when it depends on the event
+    literal: str = ""  #: the text as written; for NAME=template the variable's name
 
     @classmethod
     def of(cls, template: Template) -> "_Part":
@@ -76,7 +77,7 @@ def _kind(argv: Sequence[_Part], folders: Folders, *, first: bool, links: int) -
 
 
 def _applet(argv: Sequence[_Part], folders: Folders, links: int) -> ProgramKind:
-    """`busybox NAME …`: judged as that program."""
+    """`busybox NAME …`: judged like the program NAME."""
     if len(argv) < 2 or argv[1].text is None or "/" in argv[1].text:
         return ProgramKind.OTHER
     name = argv[1].text
@@ -91,7 +92,7 @@ def _applet(argv: Sequence[_Part], folders: Folders, links: int) -> ProgramKind:
 
 
 def _interpreted(how: Interpreter, argv: Sequence[_Part], folders: Folders) -> ProgramKind:
-    """Plain when the code stands in the rules file, or is a script of one's own: the arguments after it are data."""
+    """Plain when the code is in the rules file or in a script of the operator: then the arguments after it are data."""
     i = 1
     while i < len(argv):
         text = argv[i].text
@@ -123,7 +124,7 @@ def _script(argv: Sequence[_Part], at: int, folders: Folders) -> ProgramKind:
 
 
 def _wrapped(how: Wrapper, argv: Sequence[_Part], folders: Folders, links: int) -> ProgramKind:
-    """Judged as the program that it runs."""
+    """A wrapper is judged like the program that it runs."""
     i, operands = 1, how.operands
     while i < len(argv):
         part = argv[i]

@@ -1,14 +1,15 @@
-"""Which environment variables may hold a sender's text, unless the rule says `allow_code`.
+"""Which environment variables may hold a sender's text without `allow_code`.
 
-Programs read thousands of variables, and many of these decide what code runs (TAR_OPTIONS, GIT_SSH_COMMAND,
-PYTHONSTARTUP …). So the list names the plain ones: a name is plain when all its words are on the list, or when it
-begins with a prefix that no program reads.
+Programs read thousands of variables, and many of them decide what code runs (TAR_OPTIONS, GIT_SSH_COMMAND,
+PYTHONSTARTUP …). So this module lists the plain names: a name is plain when all its words are listed, or when it begins
+with a prefix that no program reads.
 """
 
 import re
 
-PREFIXES = ("HOOK_", "PAYLOAD_", "EVENT_", "WEBHOOK_")  #: any name after one of them, but for WEBHOOK_ROUTER_
-#: What people call the facts of an event. A name is plain when each of its words, between the `_`, is one of these.
+#: any name that begins with one of these is plain, except WEBHOOK_ROUTER_…
+PREFIXES = ("HOOK_", "PAYLOAD_", "EVENT_", "WEBHOOK_")
+#: Usual words for facts of an event. A name is plain when each of its words, between the `_`, is listed here.
 WORDS = frozenset(
     (
         *("ACTION", "ACTOR", "AFTER", "ALERT", "AMOUNT", "APP", "AUTHOR", "BASE", "BEFORE", "BODY", "BRANCH"),
@@ -26,7 +27,7 @@ WORDS = frozenset(
         *("VERSION", "WHO", "WORKFLOW"),
     )
 )
-#: Made of such words, and yet read by programs: shells, mail and version control, continuous integration.
+#: Names made of such words that programs do read: shells, mail, version control, continuous integration.
 READ_BY_PROGRAMS = frozenset({"USER", "USERNAME", "NAME", "EMAIL", "TIME", "HASH"})
 
 

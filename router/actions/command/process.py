@@ -1,4 +1,4 @@
-"""Runs a program in a process group of its own, within bounds, and leaves none of its processes behind."""
+"""Runs a program in a process group of its own, within limits, and leaves none of its processes behind."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ from router.actions.command.spawn import spawn
 from router.domain.action_answer import ANSWER_BYTES
 from router.runtime.thread_pool import Threads
 
-DRAIN_SECONDS = 1.0  #: pipes are read so long after the leader's exit, since children may still hold them
+DRAIN_SECONDS = 1.0  #: how long the output is read after the leader's exit; children may still hold the pipes
 _CANCELLED_KILL_AFTER = 1.0  #: seconds from TERM to KILL when the daemon stops
-_SPAWN_SECONDS = 1.0  #: what a stop allows for a program that is just being started
+_SPAWN_SECONDS = 1.0  #: how long a stop waits for a program that is just starting
 _CHUNK = 64 * 1024
 
 
@@ -26,8 +26,8 @@ class Finished:
 
     code: int  #: exit code; negative: the signal that ended it
     timed_out: bool
-    output: bytes  #: the end of its standard output and error, as they came
-    answer: bytes | None = None  #: its standard output, if it was wanted and is not longer than ANSWER_BYTES
+    output: bytes  #: the end of its standard output and error, unchanged
+    answer: bytes | None = None  #: its standard output, when the sender waits for it and it has at most ANSWER_BYTES
 
 
 async def run(
@@ -43,8 +43,10 @@ async def run(
     output_limit: int,
     answers: bool = False,
 ) -> Finished:
-    """Run it to its end; with `answers` its standard output is kept alone. On timeout or cancellation the group gets
-    TERM, then KILL. Raises OSError, LeaseOver."""
+    """Run a program until it ends. With `answers` its standard output is returned separately.
+
+    On timeout or cancellation the group gets TERM, then KILL. Raises OSError, LeaseOver.
+    """
     with contextlib.ExitStack() as ours:
         output, theirs = os.pipe()
         ours.callback(os.close, output)
@@ -71,24 +73,24 @@ async def run(
 
 
 def _input(data: bytes) -> "tuple[int, _Feeder | None]":
-    """The descriptor of standard input, and a feeder when not all fits into the pipe. Raises OSError."""
+    """The descriptor of standard input, and a feeder when the data is larger than the pipe. Raises OSError."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
     reading, writing = os.pipe()
     feeder = _Feeder(writing, data)
-    feeder.write()  # the usual event fits into the pipe; the rest follows when the program reads
+    feeder.write()  # most events fit into the pipe; the rest follows as the program reads
     return reading, None if feeder.closed else feeder
 
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """One program, and the guard that knows it by the pipe of its output."""
+    """One program. The guard identifies it by the pipe of its output."""
 
     guard: Guard
     pipe: int  #: its inode
 
     def start(self, starting: Callable[[], int]) -> int:
-        """Start it; its pid. Raises OSError."""
+        """Start the program and return its pid. Raises OSError."""
         try:
             pid = starting()
         except BaseException:
@@ -98,7 +100,7 @@ class _Guarded:
         return pid
 
     def kill(self, pid: int) -> None:
-        """End what is left of its group. Its leader is not reaped yet, so no other group can have its number."""
+        """Kill what is left of its group. The leader is not reaped yet, so no other group can have its number."""
         _signal_group(pid, signal.SIGKILL)
         self.guard.ended(self.pipe)
 
@@ -111,7 +113,8 @@ async def _spawned(
     env: Mapping[bytes, bytes],
     descriptors: tuple[int, int, int],
 ) -> int:
-    """Start it in a thread; its pid. A cancellation meanwhile leaves nothing running. Raises OSError, LeaseOver."""
+    """Start the program in a thread and return its pid. A cancellation in the meantime leaves nothing running. Raises
+    OSError, LeaseOver."""
     cancelled = threading.Event()
 
     def start() -> int:
@@ -165,7 +168,7 @@ class _Running:
             feeder.start()
 
     async def ended(self, timeout: float, kill_after: float) -> Finished:  # noqa: ASYNC109 - see run
-        """Wait for its end, or end it after the timeout; then reap it."""
+        """Wait until the program ends, or end it after the timeout; then reap it."""
         timed_out = False
         try:
             await asyncio.wait([self._exited], timeout=timeout)
@@ -194,7 +197,7 @@ class _Running:
         return Finished(code, timed_out, shown, answer if len(answer) <= ANSWER_BYTES else None)
 
     async def _end(self, kill_after: float) -> None:
-        """Send TERM to the group, and KILL if the leader has not ended in time. Returns when the leader has ended."""
+        """Send TERM to the group, and KILL when the leader has not ended in time. Returns when the leader has ended."""
         if self._exited.done():
             return
         _signal_group(self._pid, signal.SIGTERM)
@@ -206,7 +209,7 @@ class _Running:
 
 
 def _exit_of(pid: int, threads: Threads) -> "asyncio.Future[None]":
-    """Done when the process has ended. It does not reap the process."""
+    """A future that is done when the process has ended. It does not reap the process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -216,7 +219,7 @@ def _exit_of(pid: int, threads: Threads) -> "asyncio.Future[None]":
 
     try:
         pidfd = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # another system than Linux, or no descriptor left
+    except (AttributeError, OSError):  # not Linux, or no descriptor is free
         waiting = threads.call("wait", os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         waiting.add_done_callback(lambda _: finish())
         return done
@@ -246,12 +249,12 @@ class _Feeder:
         os.set_blocking(fd, False)
 
     def start(self) -> None:
-        """Go on writing whenever there is room."""
+        """Write whenever there is room, until all is written."""
         self._registered = True
         asyncio.get_running_loop().add_writer(self._fd, self.write)
 
     def write(self) -> None:
-        """Write what there is room for."""
+        """Write as much as there is room for."""
         try:
             while self._data:
                 self._data = self._data[os.write(self._fd, self._data[:_CHUNK]) :]
@@ -262,7 +265,7 @@ class _Feeder:
         self.close()
 
     def close(self) -> None:
-        """Let the program see the end of its input."""
+        """Close the pipe, so that the program sees the end of its input."""
         if self.closed:
             return
         self.closed = True
@@ -272,7 +275,7 @@ class _Feeder:
 
 
 class _Drain:
-    """Reads all output, and keeps the end of it."""
+    """Reads all output and keeps the end of it."""
 
     def __init__(self, fd: int, limit: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -310,7 +313,7 @@ class _Drain:
             await asyncio.wait([self._eof], timeout=timeout)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._fd)

@@ -1,4 +1,4 @@
-"""Where a command's programs and scripts are found."""
+"""Finds a command's programs and scripts."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ _OWN_BELOW_SYSTEM = Path("/usr/local")
 class Folders:
     """The folders of one command."""
 
-    base_dir: Path  #: the program starts from here
-    cwd: Path  #: scripts and the programs of wrappers start from here
+    base_dir: Path  #: the program is started from here
+    cwd: Path  #: scripts and programs of wrappers are started from here
     commands: Path | None = None  #: the folder of --commands
     found: dict[Any, Any] = field(
         default_factory=dict, compare=False
@@ -31,7 +31,7 @@ class Folders:
 
 
 def program_path(program: str, folders: Folders, *, first: bool) -> Path:
-    """Where a program is; its bare name when no folder of PATH has it."""
+    """The path of a program; its bare name when no folder of PATH has it."""
     if "/" in program:
         return (folders.base_dir if first else folders.cwd) / program
     return Path(found_in_path(program) or program)
@@ -39,11 +39,11 @@ def program_path(program: str, folders: Folders, *, first: bool) -> Path:
 
 @cache
 def found_in_path(program: str) -> str | None:
-    """The path of a program that PATH leads to."""
+    """The path of a program in PATH."""
     return shutil.which(program) if "\0" not in program else None
 
 
 def is_installed(real: str) -> bool:
-    """Whether a resolved file lies in a folder of the system."""
+    """Whether a resolved file is in a folder of the system."""
     path = Path(real)
     return any(path.is_relative_to(folder) for folder in _SYSTEM)

@@ -1,4 +1,4 @@
-"""What all commands of a running daemon share: threads that start programs, and their guard."""
+"""What all commands of a running daemon share: the guard, and threads that start programs."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from router.actions.command.guard import Guard
 from router.plugins.action import Tools
 from router.runtime.thread_pool import Threads, open_threads
 
-_THREADS = 16  #: programs being started at once; each takes a millisecond, unless its mount is gone
+_THREADS = 16  #: programs that are started at once; each start takes a millisecond, unless its disk is gone
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Programs:
     guard: Guard | None = None
 
     async def guarded(self, tools: Tools[Any]) -> Guard:
-        """The guard, which is started for the first command."""
+        """The guard. It is started for the first command."""
         if self.guard is None:
             self.guard = Guard(self.threads, tools.lease, tools.guard_lock)
         await self.guard.ready()
@@ -29,7 +29,7 @@ class Programs:
 
 @contextlib.asynccontextmanager
 async def open_programs() -> AsyncIterator[Programs]:
-    """Of the running loop; closed at the end of the block."""
+    """Open them for the running loop. The end of the block closes them."""
     async with open_threads("spawn", _THREADS) as threads:
         programs = Programs(threads)
         try:

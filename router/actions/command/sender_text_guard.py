@@ -19,7 +19,7 @@ def forbid_sender_text(
     *,
     body_on_stdin: bool,
 ) -> None:
-    """Sender's text may go to plain programs and plain variables only. Faults go to the build."""
+    """Allow sender's text only in plain programs and plain variables. Faults go to the build."""
     allow = ", or write allow_code: true in the rule if the sender may decide what it does"
     if build.allow_code is None:  # actions of `unmatched` have no rule to say it
         allow = ""

@@ -1,9 +1,9 @@
-"""Starts a program without holding up the daemon.
+"""Starts a program without blocking the daemon.
 
-Python's own ways hold the interpreter's lock until the child has become the program: on a busy machine a third of a
-millisecond in which no event is received, and without end when the program lies on a mount that is gone. A call of the
-C library's posix_spawn by ctypes does not hold it. Where the library lacks a part of it (musl), subprocess does the
-same more slowly, except for signals that were ignored or blocked when the daemon itself was started.
+Python's own functions hold the interpreter's lock until the child runs the program. On a busy machine this stops the
+intake for a third of a millisecond, and for ever when the program is on a disk that is gone. Calling the C library's
+posix_spawn through ctypes does not hold the lock. Where the library lacks a part of it (musl), subprocess does the same
+more slowly; only signals that were ignored or blocked at the daemon's start stay so.
 """
 
 import ctypes
@@ -22,16 +22,16 @@ _FUNCTIONS = (
     *("posix_spawn_file_actions_adddup2", "posix_spawn_file_actions_addchdir_np"),
     *("posix_spawn_file_actions_addclosefrom_np", "sigfillset", "sigemptyset"),
 )
-_ROOM = 1024  #: bytes; above the size of each of its structures (the largest has 336)
+_ROOM = 1024  #: bytes; more than any of its structures has (the largest has 336)
 
 
 def spawn(
     argv: Sequence[bytes], *, cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int, stderr: int
 ) -> int:
-    """Start it as the leader of a session of its own; returns its pid, which the caller has to wait for.
+    """Start a program as the leader of its own session. Returns its pid; the caller must reap it.
 
-    The program gets the descriptors as standard input, output and error (the last two may be one), and no others; here
-    they are closed in any case. All signals are set to their defaults. Raises OSError.
+    The program gets these descriptors as standard input, output and error, and no others. The last two may be the same.
+    This process's copies are closed in any case. All signals get their default handling. Raises OSError.
     """
     try:
         program = _find(argv[0], env.get(b"PATH", b""))
@@ -116,5 +116,5 @@ def _by_subprocess(
         stderr=stderr,
         start_new_session=True,
     )
-    process.returncode = 0  # it is ours to wait for: subprocess must neither reap it nor warn that nobody did
+    process.returncode = 0  # the caller reaps the process, so subprocess must neither reap it nor warn
     return process.pid

@@ -2,12 +2,12 @@
 
 from router.domain.errors import RenderError
 
-MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
+MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less the final NUL)
 _CURE = "; pass long or binary data by stdin"
 
 
 def encodes(text: str) -> bool:
-    """Whether the text can be encoded: half a surrogate pair can't."""
+    """Whether the text can be encoded. Half a surrogate pair can't."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -16,7 +16,7 @@ def encodes(text: str) -> bool:
 
 
 def check_text(text: str, what: str) -> None:
-    """Raises RenderError when no program could be given this text; `what` is how the error calls it."""
+    """Raise RenderError when no program could take this text. `what` is its name in the error."""
     if "\0" in text:
         raise RenderError(f"{what} would contain NUL{_CURE}")
     if not encodes(text):

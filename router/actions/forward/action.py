@@ -39,7 +39,7 @@ class ForwardAction:
     pass_headers: tuple[str, ...] | None
     body: Body
     timeout: aiohttp.ClientTimeout
-    is_literal_address: bool  #: the host is an address that is written out, so it may be a metadata or link-local one
+    is_literal_address: bool  #: the URL's host is written as an address, so it may be a refused one
     sign: Secret | None
     response_limit: int
     connection: ConnectionSpec = PLAIN
@@ -70,7 +70,7 @@ class ForwardAction:
         client = tools.resources.client
         if self.pass_headers is None and passed_on.stopped:
             tools.resources.stopped_headers.note(job.event.source, passed_on.stopped)
-        # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
+        # A server may close an idle connection at the moment when it is used. This costs no attempt.
         outcome = (
             await self._send(request, client, fresh=False, answers=job.answers)
             or await self._send(request, client, fresh=True, answers=job.answers)
@@ -79,7 +79,7 @@ class ForwardAction:
         return replace(outcome, sent=sent)
 
     async def _send(self, request: Request, client: Client, *, fresh: bool, answers: bool) -> Outcome | None:
-        """Send it once; none when an idle connection turned out to be closed before any answer."""
+        """Send the request once. None when an idle connection was closed before an answer came."""
         trace = Trace(fresh)
         try:
             answer = await client.exchange(
@@ -102,11 +102,11 @@ class ForwardAction:
 
     @property
     def _proxy_place(self) -> str | None:
-        """How messages call the proxy."""
+        """The proxy's name in messages."""
         return self.connection.proxy.url if self.connection.proxy is not None else None
 
     def _is_listed_address(self, url: str) -> bool:
-        """Whether a templated host is an address that allow_hosts has written out; a glob names no address."""
+        """Whether a templated host is an address that allow_hosts lists literally. A glob lists no address."""
         if not self.url.allow_hosts:
             return False
         host = (urlsplit(url).hostname or "").lower()

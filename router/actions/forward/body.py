@@ -1,4 +1,4 @@
-"""The body of a forward: the event's own, or one that is made of its payload."""
+"""The body of a forward: the event's own body, or one made from its payload."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Body:
 
 
 def compile_body(written: Any, build: Build) -> Body:
-    """Compile what the file has below `body`; faults go to the build."""
+    """Compile the option `body`. Faults go to the build."""
     if written == "item" and not build.has_item:
         build.fault("only a rule with for_each has an item", "body")
         return Body()
@@ -90,7 +90,7 @@ def _is_scalar(item: Any) -> bool:
 
 
 def _compile_parts(value: Any, build: Build, place: tuple[str | int, ...]) -> Tree:
-    """As compile_tree, but with every fault at its own place."""
+    """Like compile_tree, but each fault is reported at its own place."""
     if isinstance(value, dict):
         return {key: _compile_parts(inner, build, (*place, key)) for key, inner in value.items()}
     if isinstance(value, list):

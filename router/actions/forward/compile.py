@@ -23,12 +23,12 @@ from router.templates import Template
 
 _TIMEOUT_SECONDS = 30.0
 _CONCURRENCY = 16
-_WHO_CALLS = "by such a header a proxy tells who calls; name it in pass_headers if the target needs it from a sender"
+_WHO_CALLS = "a proxy tells by this header who calls; list it in pass_headers if the target needs it from a sender"
 _NO_URL = Url(Template("", constant=""))
 
 
 def compile_forward(options: ForwardOptions, build: Build) -> ForwardAction:
-    """Options in, action out; faults go to the build."""
+    """Compile the options to an action. Faults go to the build."""
     url = _url(options, build)
     if options.pass_headers is None:
         for name in sorted(filter(tells_who_calls, build.matched)):
@@ -81,7 +81,7 @@ def _url_at_target(options: ForwardOptions, target: str, build: Build) -> Url:
     try:
         return compile_url(text, secrets=build.secrets, allow_hosts=tuple(options.allow_hosts))
     except TemplateError as error:
-        if options.path is not None:  # else the target's own url is wrong, which is reported where it stands
+        if options.path is not None:  # without a path the fault is in the target's url, and is reported there
             build.fault(str(error), "path")
         return _NO_URL
 
@@ -97,13 +97,13 @@ def _target(options: ForwardOptions, build: Build, url: Url) -> TargetSpec:
 
 
 def _is_literal_address(url: Url) -> bool:
-    """Whether the URL's host is an IP address that is written out: it can lead nowhere else."""
+    """Whether the URL's host is written as an IP address, so that it can't lead elsewhere."""
     origin = url.origin
     return origin is not None and is_address(urlsplit(origin).hostname or "")
 
 
 def _connection(options: ForwardOptions, build: Build, url: Url, target: TargetSpec) -> ConnectionSpec:
-    """By the action, or by its target. An action's own auth goes before the target's, whose secret is not sent then."""
+    """The action's connection, or its target's. If the action has its own auth, the target's secret is not sent."""
     if options.target is not None:
         for key in ("tls", "proxy"):
             if getattr(options, key) is not None:

@@ -12,16 +12,16 @@ from router.domain.credentials import CREDENTIALS
 
 log = structlog.get_logger()
 
-# RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
+# RFC 9110, section 7.6.1, and other headers of a single connection or hop.
 _HOP = {
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
     *("upgrade", "host", "content-length", "expect", "accept-encoding"),
 }
-# Credentials, and what an internal service may believe since a proxy that it trusts would send it.
+# Credentials, and headers that internal services believe because only their proxy should send them.
 _TRUSTED = {*CREDENTIALS, "forwarded", "x-real-ip", "idempotency-key"}
-_TRACE = {"traceparent", "tracestate"}  #: a forward is a step of its own in the trace, and writes them anew
+_TRACE = {"traceparent", "tracestate"}  #: a forward is its own step of the trace and writes new ones
 _TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
-# Signatures of the original bytes, which are wrong for another body.
+# Signatures of the original bytes. They don't fit another body.
 _SIGNATURES = (
     *("x-hub-signature*", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "x-gitlab-signature*"),
     *("x-shopify-hmac-*", "x-twilio-signature", "x-signature*", "*-signature", "*-signature-*", "*-hmac-sha*"),
@@ -30,9 +30,9 @@ _SIGNATURES = (
 )
 
 
-# What passes unless the action has pass_headers, besides what the source names (`Ruleset.passing`).
+# These pass when the action has no pass_headers. So do those that the source names (`Ruleset.passing`).
 _DESCRIBE_THE_BODY = "content-*"
-# Except those that tell a target where and how much to write (RFC 9110, sections 8.7 and 14.5).
+# Not these: they tell a target where and how much to write (RFC 9110, sections 8.7 and 14.5).
 _PLACES = {"content-location", "content-range"}
 _DEFAULT = (
     *("accept", "user-agent"),
@@ -54,8 +54,8 @@ class _Verdict(Enum):
 class Passed:
     """Which of an event's headers pass."""
 
-    items: list[tuple[str, str]]  #: that pass
-    stopped: list[str]  #: names of those that pass only when pass_headers names them
+    items: list[tuple[str, str]]  #: the headers that pass
+    stopped: list[str]  #: names of headers that pass only when pass_headers lists them
 
 
 def passed(
@@ -67,10 +67,11 @@ def passed(
 ) -> Passed:
     """The headers to pass on. Unless the body is the original, headers that describe its bytes are dropped.
 
-    Without `only`, a list of harmless headers passes, and names that fit a glob of `named` (in lower case). With
-    `only`, names that fit one of its globs pass instead; case does not matter. Some headers are dropped in any case.
-    For these and for `only`, _ counts as -, as in many servers. For the list it does not: else X_GitHub_Event would
-    pass beside X-GitHub-Event, and be taken for it.
+    Without `only`, harmless headers pass, and names that match a glob of `named` (in lower case). With `only`, names
+    that match one of its globs pass instead, in any case. Some headers are always dropped.
+
+    For the dropped headers and for `only`, _ counts as -, as in many servers. For harmless headers it does not:
+    otherwise X_GitHub_Event would pass beside X-GitHub-Event and be taken for it.
     """
     found: list[tuple[str, str]] = []
     stopped: list[str] = []
@@ -88,13 +89,13 @@ def passed(
 
 
 class StoppedHeaders:
-    """Logs once for each source which headers don't reach the targets. Belongs to the delivery loop."""
+    """Logs once for each source which headers don't reach targets. Belongs to the delivery loop."""
 
     def __init__(self) -> None:
         self._logged: dict[str, set[str]] = {}
 
     def note(self, source: str, names: Sequence[str]) -> None:
-        """These headers of an event were not passed on."""
+        """Log headers of an event that were not passed on, if they are new."""
         logged = self._logged.setdefault(source, set())
         found = {name[:_LONGEST_CACHED].lower(): name[:_LONGEST_CACHED] for name in reversed(names)}
         new = [name for lower, name in reversed(found.items()) if lower not in logged][: _MOST_LOGGED - len(logged)]

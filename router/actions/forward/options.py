@@ -29,15 +29,15 @@ class ForwardOptions(ConnectionOptions):
         default=None, description="Globs of the event's headers to pass, instead of the harmless ones."
     )
     body: Any = Field(default="original", description="original, payload, item, {json: …}, {form: …} or {text: …}.")
-    timeout: Duration | None = Field(default=None, description="For the whole attempt; 30s.")
-    connect_timeout: Duration = Field(default=10.0, description="For the connection alone.")
-    read_timeout: Duration | None = Field(default=None, description="Between two reads of the response; timeout.")
+    timeout: Duration | None = Field(default=None, description="Limit of the whole attempt; 30s.")
+    connect_timeout: Duration = Field(default=10.0, description="Limit of connecting.")
+    read_timeout: Duration | None = Field(default=None, description="Limit between two reads of the response; timeout.")
     concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         default=None, description="Attempts under way at once; 16."
     )
     rate: Rate | None = Field(default=None, description="Attempts started in a time, such as 50/s.")
     breaker: BreakerField | None = Field(
-        default=None, description="When the host counts as down, and how it is tried then; none: never."
+        default=None, description="When the host counts as down, and when it is tried again; none: never."
     )
     allow_hosts: list[str] = Field(default_factory=list, description="Hosts that a templated authority may name.")
     sign: SignOptions | None = Field(default=None, description="Sign by Standard Webhooks.")

@@ -15,8 +15,11 @@ from router.domain.outcomes import Cause, Outcome
 def outcome_of_answer(
     answer: Answer, *, now: float, answers: bool = False, place: str = "", proxy: str | None = None
 ) -> Outcome:
-    """The outcome of an answer that came at `now`, a Unix time in seconds. With `answers` it has the answer; `place`
-    and `proxy` are how messages call the target and the proxy."""
+    """The outcome of an answer that came at `now`, Unix time in seconds.
+
+    With `answers` the outcome has the answer for the sender. `place` and `proxy` are the names of the target and the
+    proxy in messages.
+    """
     status, text = answer.status, excerpt(answer.body)
     if 200 <= status < 300:
         done = Outcome.succeeded(status, text)
@@ -24,7 +27,8 @@ def outcome_of_answer(
     reason = f"HTTP {status}"
     if status == 410:
         reason = "HTTP 410: the target is gone for good"
-    elif status == 407 and proxy is not None and place.startswith("http://"):  # a tunnel's comes as an error
+    # the answer of a tunnel's proxy comes as an error instead
+    elif status == 407 and proxy is not None and place.startswith("http://"):
         reason = WRONG_CREDENTIALS.format(proxy)
     elif 300 <= status < 400:
         reason = f"HTTP {status}: redirects are not followed; give the final URL"
@@ -32,7 +36,7 @@ def outcome_of_answer(
 
 
 def _action_answer(answer: Answer) -> ActionAnswer | None:
-    """The answer for a sender; None when it is too long or cut off, or in a coding that the sender may not know."""
+    """The answer for a sender; None when it is too long, cut off, or in a coding that the sender may not know."""
     encoded = answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
     if encoded or not answer.whole or len(answer.body) > ANSWER_BYTES:
         return None
@@ -40,7 +44,8 @@ def _action_answer(answer: Answer) -> ActionAnswer | None:
 
 
 def outcome_of_error(error: Exception, place: str, within: aiohttp.ClientTimeout, proxy: str | None = None) -> Outcome:
-    """The outcome of an error before the answer; `place` and `proxy` are how messages call the target and the proxy."""
+    """The outcome of an error before the answer. `place` and `proxy` are the names of the target and the proxy in
+    messages."""
     cause = Cause.TIMEOUT if isinstance(error, TimeoutError) else Cause.NETWORK
     return Outcome.retry(failure(error, place, within, proxy), cause=cause)
 

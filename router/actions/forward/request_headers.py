@@ -1,4 +1,4 @@
-"""The headers that a forward sends: those of the event that pass, those that the action sets, and its own."""
+"""The headers that a forward sends: the event's that pass, those that the action sets, and the forward's own."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +19,7 @@ def event_headers(
     written: Sequence[tuple[str, Template]],
     values: Context,
 ) -> Headers:
-    """The event's headers that pass, overridden by those that the action sets. Raises RenderError."""
+    """The event's headers that pass. A header that the action sets replaces them. Raises RenderError."""
     headers = [(name, sendable) for name, value in passed if (sendable := _sendable(value)) is not None]
     if not any(name.lower() == "user-agent" for name, _ in headers):
         headers.append(("User-Agent", f"webhook-router/{__version__}"))
@@ -37,7 +37,7 @@ def event_headers(
 def own_headers(
     job: AttemptInput, body: bytes, now: int, secret: Secret | None, written: Sequence[tuple[str, Template]]
 ) -> Headers:
-    """The forward's own headers: ids, signature, trace; without those that the action sets. `now` in seconds."""
+    """The forward's own headers: ids, signature, trace. Headers that the action sets are left out. `now` in seconds."""
     event_id = job.public_id
     own = [
         ("webhook-id", event_id),
@@ -55,18 +55,18 @@ def own_headers(
 def _without(own: Headers, written: Sequence[tuple[str, Template]]) -> Headers:
     names = {name.lower() for name, _ in written}
     if "traceparent" in names:
-        names.add("tracestate")  # it belongs to the event's trace, which the action replaces
+        names.add("tracestate")  # it belongs to the event's trace, and the action sets another
     return [header for header in own if header[0].lower() not in names]
 
 
 def _trace_headers(trace: TraceContext) -> Headers:
-    """The event's trace, with a new span each time: an attempt is a step of its own."""
+    """The event's trace with a new span: each attempt is its own step."""
     parent = ("traceparent", trace.parent())
     return [parent, ("tracestate", trace.state)] if trace.state else [parent]
 
 
 def _sendable(value: str) -> str | None:
-    """A received value as the client takes it, so that the same bytes leave; none when that can't be."""
+    """A received value in the encoding that sends the same bytes; None when that is impossible."""
     if value.isascii():
         return value if value.isprintable() or "\t" in value else None
     try:

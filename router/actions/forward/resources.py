@@ -10,7 +10,7 @@ from router.client.client import Client, open_client
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Belongs to the delivery loop."""
+    """The client and the log of stopped headers. Belongs to the delivery loop."""
 
     client: Client
     stopped_headers: StoppedHeaders = field(default_factory=StoppedHeaders)
@@ -18,6 +18,6 @@ class Resources:
 
 @contextlib.asynccontextmanager
 async def open_resources() -> AsyncIterator[Resources]:
-    """Open them for the running loop. The end of the block closes the connections."""
+    """Open the client for the running loop. The end of the block closes its connections."""
     async with open_client() as client:
         yield Resources(client)

@@ -1,4 +1,4 @@
-"""What is kept of a forward's request with its attempt: enough to see what the target got, and no secret."""
+"""The record of a forward's request, stored with its attempt: enough to see what the target got, without secrets."""
 
 import hashlib
 from functools import lru_cache
@@ -8,14 +8,14 @@ from router.client.exchange import Request
 from router.domain.credentials import holds_credential, holds_signature
 from router.domain.outcomes import Sent
 
-MOST_HEADERS = 50  #: kept of a request; forwards usually send ten to twenty
-LONGEST_VALUE = 200  #: characters of a header's value, and the store stays small: most are below 100
-LONGEST_URL = 500  #: characters of a URL
-START_BYTES = 256  #: of the body; the first keys of a JSON body tell which one it is
+MOST_HEADERS = 50  #: headers of a request that are stored; most forwards send ten to twenty
+LONGEST_VALUE = 200  #: characters of a header's value that are stored; most are below 100
+LONGEST_URL = 500  #: characters of a URL that are stored
+START_BYTES = 256  #: bytes of the body that are stored; the first keys of a JSON body show which one it is
 
 
 def sent_of(request: Request) -> Sent:
-    """The request in short. The values of headers that hold credentials or signatures are left out."""
+    """The record of a request. It hides the values of headers that hold credentials or signatures."""
     return Sent(
         request.method,
         (_shown_url if len(request.url) <= LONGEST_URL else shown_url)(request.url),
@@ -33,7 +33,7 @@ def shown_url(url: str) -> str:
     return _cut(urlunsplit((parts.scheme, place, parts.path, "", "")), LONGEST_URL)
 
 
-_shown_url = lru_cache(maxsize=256)(shown_url)  # targets have few URLs; a long one, made of a payload, is not kept
+_shown_url = lru_cache(maxsize=256)(shown_url)  # targets have few URLs; a long URL, made from a payload, is not cached
 
 
 def _shown(name: str, value: str) -> str:
@@ -41,7 +41,7 @@ def _shown(name: str, value: str) -> str:
 
 
 def _mask(name: str) -> str:
-    """What is kept instead of the header's value; empty for a harmless header."""
+    """What is stored instead of the header's value; empty for a harmless header."""
     return "<secret>" if holds_credential(name) else "<signature>" if holds_signature(name) else ""
 
 

@@ -9,7 +9,7 @@ from router.domain.errors import RenderError
 from router.domain.secrets import Secret
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-KEY_BYTES = 16  #: shorter keys can be guessed; the specification says 24
+KEY_BYTES = 16  #: shorter keys can be guessed; the specification recommends 24
 
 
 def signing_key(secret: Secret) -> bytes | None:

@@ -27,7 +27,7 @@ _HINTS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-# The type is listed by commands that attempt nothing; these must not wait until aiohttp is imported.
+# Commands that attempt nothing list the types too. They should not have to import aiohttp.
 def _compile(options: Any, build: Build) -> Action:
     from router.actions.forward.compile import compile_forward  # noqa: PLC0415
 

@@ -46,14 +46,14 @@ def times_of(chosen: DeliveryFilter | EventsFilter, now: int) -> dict[str, int |
 
 
 def _validation_problem(detail: ErrorDetails, model: type[BaseModel]) -> Reply:
-    # pydantic puts the branch of a union among the steps.
+    # In a union, one of the steps is the name of the branch.
     steps = [str(step) for step in detail["loc"] if step not in ("str", "list[str]")]
     name, kind = shortened(".".join(steps)), detail["type"]
     if kind == "extra_forbidden":
         known = _keys(model, steps)
         return body_problem(name, f"unknown key{did_you_mean(steps[-1], known) or '; known: ' + ', '.join(known)}")
     if not steps:
-        return problem_reply(400, "the body is no JSON object; send one")
+        return problem_reply(400, "the body is not a JSON object; send one")
     if len(steps) < len(detail["loc"]):
         return body_problem(name, "expected text, or a list of texts")
     message = detail["msg"].removeprefix("Input should be ")

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on. Opaque to clients, and valid for one kind of list only."""
+"""Cursors: where a list continues. Opaque to clients, and valid for one kind of list only."""
 
 import base64
 import binascii
@@ -29,4 +29,4 @@ def decode(text: str, kind: str, *types: type) -> list[Any]:
             0 <= part <= _MAX_NUMBER for part in found if type(part) is int
         ):
             return found
-    raise ValueError("it is no cursor of this list; give the `next` of an answer, or leave it out")
+    raise ValueError("it is not a cursor of this list; give the `next` of an answer, or leave it out")

@@ -25,7 +25,7 @@ from router.operate.serialize import attempt_json, delivery_json
 from router.operate.status import waits_of
 
 MAX_CHANGED = 10_000  #: deliveries of one request, some seconds of work; the reply has a cursor for the rest
-WORK_SECONDS = 10.0  #: that one request may take, also with a slow disk
+WORK_SECONDS = 10.0  #: limit of one request, also with a slow disk
 RETRY_AFTER_SECONDS = "1"  #: when another change is running
 STATE_SYNTAX = '"states": ["{}"]'  #: how a request names a state
 
@@ -52,7 +52,7 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
     except NoSuchId as error:
         return no_such("delivery", error)
     if delivery is None:
-        return problem_reply(404, "the delivery was pruned meanwhile")
+        return problem_reply(404, "the delivery was pruned in the meantime")
     attempts = daemon.store.attempts(delivery.id)
     content = delivery_json(delivery, waits_of(daemon.store, daemon.pid), call.now)
     content["next_ruleset"] = next_ruleset(delivery, daemon.ruleset())
@@ -122,24 +122,24 @@ def run_change(
 
 def busy() -> Reply:
     """The reply while another change is running."""
-    detail = "another replay, cancel or reroute is under way; ask again when it has ended"
+    detail = "another replay, cancel or reroute is under way; try again when it has ended"
     return problem_reply(503, detail, ("Retry-After", RETRY_AFTER_SECONDS))
 
 
 def work_limit(daemon: DaemonHandle, items: int) -> WorkLimit:
-    """The limit of one request: so many items, WORK_SECONDS, and until the daemon stops."""
+    """The limit of one request: this many items, WORK_SECONDS, and until the daemon stops."""
     ends = time.monotonic() + WORK_SECONDS
     return WorkLimit(items, lambda: time.monotonic() > ends or daemon.stopping())
 
 
 def filter_of(chosen: DeliveryFilter, states: tuple[State, ...], now: int) -> Filter | Reply:
-    """The filter of a request, or a reply that says which time is wrong."""
+    """The filter of a request, or a reply that names the wrong time."""
     times = times_of(chosen, now)
     return times if isinstance(times, Reply) else filter_by(states, {**chosen.model_dump(), **times})
 
 
 _CHANGE_DESCRIPTION = (
-    "What was done, and what was left alone and why. `more`: there is more to do; go on with `next` as `cursor`."
+    "What was done, and what was left unchanged and why. `more`: there is more to do; continue with `next` as `cursor`."
 )
 
 ENDPOINTS = (
@@ -148,7 +148,7 @@ ENDPOINTS = (
         "/api/deliveries",
         "List deliveries, the newest first.",
         _list,
-        {200: ResponseSpec("A page of them.", "DeliveryList")},
+        {200: ResponseSpec("A page of the list.", "DeliveryList")},
         (
             STATES,
             text("rule", "Only those of this rule."),

@@ -53,10 +53,10 @@ class Endpoint:
     parameters: tuple[Parameter, ...] | None = ()  #: of the query; None: the query is ignored
     body: type[RequestBody] | str | None = None  #: a model, or `yaml` for a rules file
     problems: Mapping[int, str] = field(default_factory=dict)  #: statuses besides those of every endpoint
-    is_open: bool = False  #: needs no token on loopback
-    reads: bool = False  #: changes nothing, though it is a POST
+    is_open: bool = False  #: whether it needs no token on loopback
+    reads: bool = False  #: a POST that changes nothing
     limit: Literal["store", "scrapes"] | None = (
-        "store"  #: the concurrency limit that it counts to; None: it never waits
+        "store"  #: the concurrency limit that applies to it; None: it never waits
     )
     pattern: re.Pattern[str] = field(init=False)
 
@@ -68,7 +68,7 @@ class Endpoint:
 
     @property
     def acts(self) -> bool:
-        """Whether it changes anything, which the token that may only read does not allow."""
+        """Whether it changes anything. The read-only token does not allow that."""
         return self.method != "GET" and not self.reads
 
     @property
@@ -84,14 +84,16 @@ class Endpoint:
     def statuses(self) -> dict[int, str]:
         """Every error status, with its meaning."""
         found = {
-            403: "It comes from another site's page, or the token may only read.",
+            403: "It comes from another site's page, or the token is read-only.",
             421: "The Host header names another server.",
-            500: "A fault of the router's; please report it.",
+            500: "A fault of the router; please report it.",
         }
         if self.parameters is not None:
             found[400] = "A parameter, or a key of the body, is unknown or wrong; `parameter` names it."
         if self.limit == "store":
-            found[503] = "The store can't be read or written just now, or others are asking for much; see Retry-After."
+            found[503] = (
+                "The store can't be read or written at the moment, or too many requests are under way; see Retry-After."
+            )
         elif self.limit == "scrapes":
             found[503] = "Others are asking for much; see Retry-After."
         if self.body:

@@ -44,7 +44,7 @@ MAX_EVENTS = 1_000  #: events of one request whose deliveries are replayed
 
 
 def _event(daemon: DaemonHandle, call: Call) -> Event | Reply:
-    """The event that the path names: by its id, the beginning of one, last, or the id of one of its deliveries."""
+    """The event that the path names: by its id, the beginning of its id, `last`, or the id of one of its deliveries."""
     try:
         event_id = find_event(daemon.store, call.path["id"]).id
     except NoSuchId as error:
@@ -89,7 +89,7 @@ def _explain(daemon: DaemonHandle, call: Call) -> Reply:
         return event
     running = daemon.ruleset()
     if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
-        return problem_reply(503, "rules are being compiled; ask again when that has ended", ("Retry-After", "5"))
+        return problem_reply(503, "rules are being compiled; try again when that has ended", ("Retry-After", "5"))
     try:
         with resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
             recorded = daemon.loader.load_recorded
@@ -99,7 +99,7 @@ def _explain(daemon: DaemonHandle, call: Call) -> Reply:
     except PayloadError as error:
         return problem_reply(422, f"the payload can't be parsed: {error}")
     except TooLong:
-        return problem_reply(422, "compiling the rules of then is too much work for a running daemon")
+        return problem_reply(422, "compiling the recorded rules is too much work for a running daemon")
     finally:
         daemon.checking.release()
     return json_reply({**found.as_json(), **unexplained(running, found.shown)})
@@ -177,7 +177,7 @@ ENDPOINTS = (
         "/api/events",
         "List events, the newest first, with the states of their deliveries.",
         _list,
-        {200: ResponseSpec("A page of them.", "EventList")},
+        {200: ResponseSpec("A page of the list.", "EventList")},
         (
             text("source", "Only those that came in by this source."),
             RULE,
@@ -198,7 +198,7 @@ ENDPOINTS = (
         "Show an event: its request, headers and deliveries.",
         _show,
         {200: ResponseSpec("The event.", "Event")},
-        (flag("body", "With its body: as `body`, or as `body_base64` where that is no text."),),
+        (flag("body", "With its body: as `body`, or as `body_base64` where that is not text."),),
         problems={404: "There is no such event."},
     ),
     Endpoint(
@@ -207,7 +207,7 @@ ENDPOINTS = (
         "Show what the rules that routed an event do with it, and why; execute nothing.",
         _explain,
         {200: ResponseSpec("What `events explain ID --json` prints.", "Explained")},
-        (flag("now", "By the rules that run now, instead of those that routed it."),),
+        (flag("now", "By the running rules, instead of those that routed it."),),
         problems={404: "There is no such event.", 422: "Its payload can't be parsed."},
     ),
     Endpoint(
@@ -217,7 +217,7 @@ ENDPOINTS = (
         _replay,
         {
             200: ResponseSpec(
-                "What was done, and what was left alone and why. `more`: go on with `next` as `cursor`.",
+                "What was done, and what was left unchanged and why. `more`: continue with `next` as `cursor`.",
                 {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Replayed", "Rerouted")]},
             )
         },

@@ -40,7 +40,7 @@ def list_page(
 
 
 def _after(call: Call, kind: str) -> int | Reply:
-    """The seq in the request's cursor, 0 without one; or a reply that says why it is not valid."""
+    """The seq in the request's cursor, 0 without one; or a reply that says why the cursor is not valid."""
     if call.query["cursor"] is None:
         return 0
     try:
@@ -67,8 +67,8 @@ def search_page(
     to_json: Callable[[_T], Mapping[str, Any]],
     left_out: Sequence[str],
 ) -> Reply:
-    """As `list_page`, for a search that looks at a bounded number of rows, and says at how many. `left_out`: sources
-    that were not searched."""
+    """Like `list_page`, for a search that reads a bounded number of rows and says how many. `left_out`: sources that
+    were not searched."""
     after, limit = _after(call, kind), call.query["limit"]
     if isinstance(after, Reply):
         return after
@@ -81,7 +81,7 @@ def search_page(
 
 
 def scan_position(text: str | None, kind: str) -> ScanPosition | Reply:
-    """The position in a cursor, or a reply that says why it is not valid."""
+    """The position in a cursor, or a reply that says why the cursor is not valid."""
     if text is None:
         return ScanPosition()
     try:

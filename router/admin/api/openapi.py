@@ -53,7 +53,7 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         "responses": _responses(one),
     }
     if one.is_open:
-        # Without the token on loopback, with it elsewhere.
+        # Without the token on loopback, elsewhere with it.
         operation["security"] = [{}, {"token": []}]
     if one.body:
         # Any YAML is accepted; the reply lists what is wrong with it.
@@ -66,7 +66,7 @@ def _operation(one: Endpoint) -> dict[str, Any]:
 
 
 def _name(one: Endpoint) -> str:
-    """Such as `get-deliveries-id`."""
+    """Its name, such as `get-deliveries-id`."""
     words = [word for word in one.path.replace("openapi.json", "openapi").split("/") if word not in ("", "api", "-")]
     return "-".join([one.method.lower(), *(word.strip("{}") for word in words)])
 

@@ -11,7 +11,7 @@ from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.reply import Reply
 from router.operate.parse_time import parse_time
 
-LIMIT, MAX_LIMIT = 50, 500  #: default entries of a list, as in the commands; the most is one page of the store
+LIMIT, MAX_LIMIT = 50, 500  #: entries of a list, as in the commands; the maximum is one page of the store
 _MAX_FIELDS = 200  #: of a query; repeated states need a dozen
 
 Values = Mapping[str, Any]
@@ -24,7 +24,7 @@ class Parameter:
     name: str
     description: str
     schema: Mapping[str, Any]
-    read: Callable[[str, int], Any]  #: from its text and now (ms); raises ValueError with cause and cure
+    read: Callable[[str, int], Any]  #: parses its text at `now` (ms); raises ValueError with cause and cure
     default: Any = None
     repeatable: bool = False  #: its value is then a tuple
 
@@ -35,7 +35,7 @@ def read_query(query: str, parameters: Sequence[Parameter], now: int) -> Values 
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
         return problem_reply(
-            400, f"the query is no UTF-8 text in percent-encoding, or has more than {_MAX_FIELDS} parameters"
+            400, f"the query is not UTF-8 text in percent-encoding, or has more than {_MAX_FIELDS} parameters"
         )
     known = {parameter.name: parameter for parameter in parameters}
     texts_by_name: dict[str, list[str]] = {}
@@ -109,10 +109,10 @@ def flag(name: str, description: str) -> Parameter:
 TIME_FORM = "30m, 2h or 3d (ago), or an ISO 8601 time, local to the daemon unless it names its zone"
 SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, read_time)
 UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, read_time)
-CURSOR = text("cursor", "Where to go on: the `next` of an answer.")
+CURSOR = text("cursor", "Where to continue: the `next` of an answer.")
 LIMITED = Parameter(
     "limit",
-    "How many at the most.",
+    "The largest number of entries.",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
     _limit,
     default=LIMIT,

@@ -19,7 +19,7 @@ from router.operate.scan import ScanPosition, WorkLimit
 from router.rules.ruleset import Ruleset
 from router.runtime.pacing import GC_PAUSED, TooLong, resting_while_busy
 
-PLAN_SECONDS = 10.0  #: of work that one request may be: loading the file, and events; `next` goes on
+PLAN_SECONDS = 10.0  #: work of one request: loading the file, and events; `next` continues
 MAX_PLANNED = 20_000  #: events of one request, some 5 s on an idle core
 DAY_MS = 86_400_000
 _SHOWN_PROBLEMS = 10
@@ -34,7 +34,7 @@ def _plan(daemon: DaemonHandle, call: Call) -> Reply:
         return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
     if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
         return problem_reply(
-            503, "another check or plan is under way; ask again when it has ended", ("Retry-After", "5")
+            503, "another check or plan is under way; try again when it has ended", ("Retry-After", "5")
         )
     try:
         with resting_while_busy(daemon.busy, seconds=PLAN_SECONDS):
@@ -94,7 +94,7 @@ ENDPOINTS = (
         _plan,
         {
             200: ResponseSpec(
-                "What `plan --json` prints, of the events that one request looks at; `next` goes on.", "Planned"
+                "What `plan --json` prints, of the events that one request reads; `next` continues.", "Planned"
             )
         },
         (
@@ -103,7 +103,7 @@ ENDPOINTS = (
             text("source", "Only events that came in by this source."),
             Parameter(
                 "against",
-                "running: the rules that run; then: those by which each event was routed.",
+                "running: the running rules; then: those that routed each event.",
                 {"type": "string", "enum": ["running", "then"], "default": "running"},
                 _against,
                 default="running",

@@ -33,8 +33,8 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/-/ready",
-        "Whether events can be taken and delivered: the store is writable, rules are loaded, the dispatcher lives, the"
-        " intake takes requests, which it does not while the daemon stops.",
+        "Whether events can be received and delivered: the store is writable, rules are loaded, the dispatcher lives,"
+        " and the intake accepts requests. It refuses them while the daemon stops.",
         _ready,
         {200: ResponseSpec("All of it holds.", "Readiness"), 503: ResponseSpec("Something does not.", "Readiness")},
         parameters=None,

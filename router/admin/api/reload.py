@@ -10,7 +10,7 @@ from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.reload.drift import DriftReason, ReloadRefused
 
-RELOAD_SECONDS = 30.0  #: that the reply may take; 100,000 rules load in half of that
+RELOAD_SECONDS = 30.0  #: limit of the reply; 100,000 rules load in half of that
 _RETRY_AFTER_SECONDS = "5"
 
 _STATUSES = {
@@ -56,13 +56,13 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/-/reload",
-        "Read the rules file again, and the secret files; wait for what comes of it.",
+        "Read the rules file and the secret files again; wait for the result.",
         _reload,
         {200: ResponseSpec("These rules run now, and what changed by it.", "Reloaded")},
         problems={
             422: "The file has problems, as `check --json` lists them; `hash` is of the rules that stay.",
-            503: "The store can't take the rules' text just now, or the daemon stops; the running rules stay.",
-            504: "It takes too long, and goes on; or the file is still being written.",
+            503: "The store can't record the rules' text at the moment, or the daemon stops; the running rules stay.",
+            504: "It takes too long, and continues; or the file is still being written.",
         },
     ),
 )

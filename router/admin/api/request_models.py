@@ -20,7 +20,7 @@ class RequestBody(BaseModel):
 
 
 class DeliveryFilter(RequestBody):
-    """Which deliveries are meant: those for which everything given holds."""
+    """The chosen deliveries: those that meet every given condition."""
 
     rule: str | None = Field(default=None, description="Those of this rule.")
     action: str | None = Field(default=None, description="Those of actions with this name.")
@@ -32,7 +32,7 @@ class DeliveryFilter(RequestBody):
 
 
 class EventsFilter(RequestBody):
-    """Which events are meant: those for which everything given holds."""
+    """The chosen events: those that meet every given condition."""
 
     source: str | None = Field(default=None, description="Those that came in by this source.")
     since: str | None = Field(default=None, description=f"Those received since then: {TIME_FORM}.")
@@ -40,9 +40,9 @@ class EventsFilter(RequestBody):
 
 
 _IDS = Field(default=None, min_length=1, max_length=MAX_IDS, description="Those with these ids, instead of a filter.")
-_ALL = Field(default=False, description="All of them: needed when neither ids nor a filter say which.")
-_DRY = Field(default=False, description="Say what would be done, and change nothing.")
-_GO_ON = Field(default=None, description="Where to go on: the `next` of an answer, with the same filter.")
+_ALL = Field(default=False, description="Choose all; required without ids and without a filter.")
+_DRY = Field(default=False, description="Report what would be done, and change nothing.")
+_GO_ON = Field(default=None, description="Where to continue: the `next` of an answer, with the same filter.")
 
 
 class _Change(RequestBody):
@@ -54,7 +54,7 @@ class _Change(RequestBody):
 
 
 class ReplayDeliveries(_Change):
-    """Which deliveries to make again."""
+    """The deliveries to make again."""
 
     states: list[ReplayState] | None = Field(
         default=None,
@@ -64,7 +64,7 @@ class ReplayDeliveries(_Change):
 
 
 class CancelDeliveries(_Change):
-    """Which deliveries to give up."""
+    """The deliveries to cancel."""
 
     states: list[CancelState] | None = Field(
         default=None, min_length=1, description="Those in these states. Default: pending; of those with ids, any."
@@ -72,12 +72,12 @@ class CancelDeliveries(_Change):
 
 
 class ReplayEvents(RequestBody):
-    """Which events to deliver again, or to plan again under the running rules."""
+    """The events to deliver again, or to plan again under the running rules."""
 
     ids: Ids | None = _IDS
     filter: EventsFilter | None = Field(default=None, description="With reroute: all that it finds.")
     reroute: bool = Field(default=False, description="Plan them again under the rules that run.")
-    again: bool = Field(default=False, description="With reroute: also what an event has a delivery of already.")
+    again: bool = Field(default=False, description="With reroute: also deliveries that an event already has.")
     states: list[ReplayState] | None = Field(
         default=None, min_length=1, description="Without reroute: only their deliveries in these states. Default: any."
     )
@@ -86,10 +86,10 @@ class ReplayEvents(RequestBody):
 
 
 class PauseTarget(RequestBody):
-    """For how long."""
+    """The duration of a pause."""
 
     duration: str | None = Field(
-        default=None, alias="for", description="Resume by itself after this time, such as 2h; by default not."
+        default=None, alias="for", description="Resume automatically after this time, such as 2h; by default never."
     )
 
 
@@ -97,12 +97,12 @@ Texts = dict[str, str | list[str]]
 
 
 class TestRequest(RequestBody):
-    """A request, as a sender would make it, or an event that is in the store."""
+    """A request, as a sender would make it, or an event in the store."""
 
-    event: str | None = Field(default=None, description="An event in the store (an id), instead of all else.")
-    source: str | None = Field(default=None, description="Where it comes in; may be left out while there is one.")
+    event: str | None = Field(default=None, description="The id of a stored event, in place of everything else.")
+    source: str | None = Field(default=None, description="The source; optional when there is only one.")
     payload: Any = Field(
-        default=None, description="The payload, which is written as its content type asks: a form, text, or JSON."
+        default=None, description="The payload, which is written in its content type: a form, text, or JSON."
     )
     body: str | None = Field(default=None, description="The raw body, instead of a payload.")
     body_base64: str | None = Field(default=None, description="The raw body in base64, instead of a payload.")

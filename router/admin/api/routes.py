@@ -36,7 +36,7 @@ def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
     allowed: set[str] = set()
     for endpoint in ENDPOINTS:
         if path in _LITERAL and "id" in endpoint.path_fields:
-            continue  # `replay` is not a delivery's id; but a rule may be called `check`
+            continue  # `replay` can't be a delivery's id, but a rule may be called `check`
         found = endpoint.pattern.fullmatch(path)
         if found is not None:
             if endpoint.method == method or (endpoint.method, method) == ("GET", "HEAD"):
@@ -51,7 +51,8 @@ def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
 
 
 def needs_token(found: tuple[Endpoint, dict[str, str]] | Reply, path: str) -> bool:
-    """Whether a request needs the token on loopback too: for endpoints that are not open, and unknown API paths."""
+    """Whether a request needs the token even on loopback: for endpoints that are not open, and for unknown API
+    paths."""
     if isinstance(found, Reply):
         return path == "/api" or path.startswith("/api/")
     return not found[0].is_open

@@ -31,8 +31,8 @@ from router.rules.ruleset import Ruleset
 from router.rules.source import placed
 from router.runtime.pacing import GC_PAUSED, TooLong, let_go, resting_while_busy
 
-CHECK_WAIT_SECONDS = 5.0  #: to wait for another check; a file of 10,000 rules takes some 2 s
-CHECK_SECONDS = 30.0  #: that one check may work; a file of 100,000 rules takes some 20 s
+CHECK_WAIT_SECONDS = 5.0  #: how long to wait for another check; a file of 10,000 rules takes some 2 s
+CHECK_SECONDS = 30.0  #: limit of one check; a file of 100,000 rules takes some 20 s
 MAX_EXPLAINED = 1_000  #: rules of one reply, some 500 kB
 
 
@@ -45,7 +45,7 @@ def _list(daemon: DaemonHandle, call: Call) -> Reply:
         except ValueError as error:
             return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
         if ruleset_hash != ruleset.hash:
-            detail = "parameter cursor: other rules run by now; ask again without it"
+            detail = "parameter cursor: other rules run by now; try again without it"
             return problem_reply(400, detail, parameter="cursor")
     end = begin + call.query["limit"]
     rules = ruleset.rules[begin:end]
@@ -103,15 +103,15 @@ def _check(daemon: DaemonHandle, call: Call) -> Reply:
     if daemon.is_for_reader:
         text = call.body.decode("utf-8", "replace")
         if unread_includes(daemon.ruleset().text, RulesFileText("rules.yaml", text, None), text):
-            return problem_reply(403, "this token may only read, so it checks no new entries of include:")
+            return problem_reply(403, "this read-only token can't check new entries of include:")
     if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
-        return problem_reply(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
+        return problem_reply(503, "another check is under way; try again when it has ended", ("Retry-After", "5"))
     try:
         loader = replace(daemon.loader, require_secrets=call.query["require_secrets"] and not daemon.is_for_reader)
         folder = Path(os.path.realpath(daemon.rules))
         folder = folder if folder.is_dir() else folder.parent
-        # As in a reload: arriving events keep most of the interpreter's time, and the garbage collector is paused until
-        # the loaded rules are freed, since a collection would traverse them all.
+        # As in a reload: arriving events keep most of the interpreter's time. The garbage collector pauses until the
+        # loaded rules are freed, since it would walk through them all.
         with GC_PAUSED, resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
             loaded = loader.load(call.body, "rules.yaml", folder, () if daemon.is_for_reader else None)
             problems = daemon.shown_problems(loaded)
@@ -225,7 +225,7 @@ ENDPOINTS = (
         "/api/rules",
         "List the rules that run, in the file's order.",
         _list,
-        {200: ResponseSpec("A page of them.", "RuleList")},
+        {200: ResponseSpec("A page of the list.", "RuleList")},
         (LIMITED, CURSOR),
     ),
     Endpoint(
@@ -239,7 +239,7 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/api/rules/check",
-        "Check a rules file, as it would stand in the place of the running one; run nothing of it.",
+        "Check a rules file as if it replaced the running one; run nothing of it.",
         _check,
         {200: ResponseSpec("Every problem, as `check --json` prints them.", "Checked")},
         (flag("strict", "Warnings count as well."), flag("require_secrets", "Unset secrets are errors.")),

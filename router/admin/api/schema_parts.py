@@ -1,4 +1,4 @@
-"""Parts from which the API's JSON schemas are made. Objects are closed: no keys but those listed."""
+"""Parts of the API's JSON schemas. Objects are closed: they have only the listed keys."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -27,7 +27,7 @@ from router.rules.reload.drift import DriftReason
 
 _ITEM: dict[str, Schema] = {
     "item": {**TEXT_OR_NULL, "description": "The place of its item in the payload, for a rule with for_each."},
-    "item_index": {**NUMBER_OR_NULL, "description": "The item's number among those of the rule, from 0."},
+    "item_index": {**NUMBER_OR_NULL, "description": "The item's number among the rule's items, from 0."},
 }
 _DELIVERY: dict[str, Schema] = {
     **_ITEM,
@@ -56,9 +56,9 @@ _DELIVERY: dict[str, Schema] = {
     "once_key": {**TEXT_OR_NULL, "description": "The value of once_by, if it counts as the first."},
     "skip_reason": {
         "enum": [*(reason.value for reason in SkipReason), None],
-        "description": "Why it is skipped: a newer or an earlier one stands for it.",
+        "description": "Why it is skipped: a newer or an earlier one replaces it.",
     },
-    "skipped_for": {**TEXT_OR_NULL, "description": "While it is skipped: id of the delivery that stands for it."},
+    "skipped_for": {**TEXT_OR_NULL, "description": "While it is skipped: the id of the delivery that replaces it."},
 }
 _GROUP: dict[str, Schema] = {
     "latest_key": TEXT,
@@ -81,7 +81,7 @@ _EVENT: dict[str, Schema] = {
     "routing": {"oneOf": [ref("Routing"), {"type": "null"}]},
     "deliveries": array(ref("Delivery")),
 }
-HIDDEN: Schema = {"const": True, "description": "Texts of the payload are [hidden]: its source says so."}
+HIDDEN: Schema = {"const": True, "description": "Texts of the payload are [hidden], as its source demands."}
 _NOT_JUDGED = closed_object({"rule": TEXT, "error": TEXT})
 _DEPTH: dict[str, Schema] = {
     "target": TEXT,
@@ -246,7 +246,7 @@ _SCHEMAS: dict[str, Schema] = {
             **_DEPTH,
             "defined": {"type": "boolean", "description": "Whether an action of the running rules goes there."},
             "concurrency": NUMBER_OR_NULL,
-            "rate": {"type": ["number", "null"], "description": "Attempts started a second; null: no limit."},
+            "rate": {"type": ["number", "null"], "description": "Attempts started each second; null: no limit."},
         }
     ),
     "TargetList": page_of(ref("Target")),
@@ -332,7 +332,7 @@ _SCHEMAS: dict[str, Schema] = {
             "added": array(TEXT),
             "removed": array(TEXT),
             "changed": array(TEXT),
-            "besides": {"type": "array", "items": TEXT, "description": "What changed and is no rule."},
+            "besides": {"type": "array", "items": TEXT, "description": "What changed besides rules."},
             "unchanged": FLAG,
             "warnings": array(ref("RulesProblem")),
         }

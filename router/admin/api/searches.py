@@ -1,4 +1,4 @@
-"""Searches by headers and payload, which look at a bounded number of rows."""
+"""Searches by headers and payload. They read a bounded number of rows."""
 
 import time
 
@@ -9,12 +9,12 @@ from router.domain.reply import Reply
 from router.operate.search import Bounds, EventTest, path_names
 from router.rules.compile.where import WhereError, compile_where
 
-SCANNED = 5_000  #: rows that one request looks at; `next` goes on
-SCAN_SECONDS = 2.0  #: that one request may look, so that others are not held up
+SCANNED = 5_000  #: rows that one request reads; `next` continues
+SCAN_SECONDS = 2.0  #: limit of one request, so that others are not delayed
 
 
 def event_test(daemon: DaemonHandle, call: Call) -> EventTest | Reply:
-    """What the parameters `header` and `where` ask of an event, or a reply that says what is wrong."""
+    """The conditions of the parameters `header` and `where`, or a reply that says what is wrong."""
     sources = daemon.ruleset().sources
     try:
         where = compile_where(call.query["where"], "where", path_names(sources))
@@ -24,6 +24,6 @@ def event_test(daemon: DaemonHandle, call: Call) -> EventTest | Reply:
 
 
 def bounds(daemon: DaemonHandle) -> Bounds:
-    """How much one request looks at."""
+    """The limits of one request."""
     end = time.monotonic() + SCAN_SECONDS
     return Bounds(SCANNED, lambda: daemon.stopping() or time.monotonic() > end)

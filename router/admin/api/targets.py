@@ -81,7 +81,7 @@ ENDPOINTS = (
         "/api/targets",
         "List targets by name: what waits at each, and its limits.",
         _list,
-        {200: ResponseSpec("A page of them.", "TargetList")},
+        {200: ResponseSpec("A page of the list.", "TargetList")},
         (LIMITED, CURSOR),
     ),
     Endpoint(

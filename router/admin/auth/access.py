@@ -15,27 +15,27 @@ from router.domain.external_url import ExternalUrl
 from router.domain.reply import Reply
 
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
-_LOG_SECONDS = 10.0  #: between two log lines about refused tokens, so that guessing can't fill the disk
+_LOG_SECONDS = 10.0  #: between two log lines about refused tokens, so that guesses can't fill the disk
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class AccessCheck:
-    """Any thread may call it."""
+    """Checks requests. Any thread may call it."""
 
     token: bytes
     names: Collection[str]  #: host names besides addresses and localhost, in lower case
-    closed: bool  #: whether every request needs the token, because others than this machine reach the listener
-    read_token: bytes | None = None  #: a second token, which may only read; None: there is none
-    external: ExternalUrl | None = None  #: of the page behind a proxy
+    closed: bool  #: whether every request needs the token, because other machines reach the listener
+    read_token: bytes | None = None  #: the read-only token; None: there is none
+    external: ExternalUrl | None = None  #: the page's address behind a proxy
     clock: Callable[[], float] = time.monotonic
     _failures: FailedLogins = field(default_factory=FailedLogins)
     _logged_at: float = float("-inf")
     _unlogged: int = 0
 
     def check_host(self, headers: Mapping[str, str]) -> Reply | None:
-        """Refuse a foreign Host; header names in lower case."""
+        """Refuse a Host header of another server. Header names in lower case."""
         if not is_ours(headers.get("host", ""), self.names):
             detail = (
                 "the Host header names another server; use the admin listener's own address, or start it with"
@@ -45,19 +45,20 @@ class AccessCheck:
         return None
 
     def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
-        """Refuse requests from other sites' pages; header names in lower case."""
+        """Refuse requests from pages of other sites. Header names in lower case."""
         if self.is_foreign(headers):
             return problem_reply(403, "this comes from another site's page; ask the admin listener directly")
         return None
 
     def is_foreign(self, headers: Mapping[str, str]) -> bool:
-        """Whether another site's page sent the request; header names in lower case."""
+        """Whether a page of another site sent the request. Header names in lower case."""
         return is_of_another_site(headers, self.names, "" if self.external is None else self.external.origin)
 
     def origin(self, headers: Mapping[str, str], *, is_secure: bool) -> str:
-        """The origin of our own page for this browser; header names in lower case. `is_secure`: it came by our TLS.
+        """The origin of our own page for this browser. Header names in lower case. `is_secure`: the request came by our
+        TLS.
 
-        Behind a proxy it is the external one: the proxy passes the browser's Host, or the browser tells its origin.
+        Behind a proxy it is the external origin: the proxy passes the browser's Host, or the browser tells its origin.
         """
         host, external = headers.get("host", ""), self.external
         if external is not None and (host.lower() == external.host or headers.get("origin") == external.origin):
@@ -65,13 +66,13 @@ class AccessCheck:
         return f"{'https' if is_secure else 'http'}://{host}"
 
     def check_token(self, authorizations: Sequence[str], ip: str, *, acts: bool = True) -> Reply | None:
-        """Refuse a missing or wrong token, one that may only read where `acts`, and addresses with too many wrong
-        ones."""
+        """Refuse a missing or wrong token, the read-only token where `acts`, and addresses with too many wrong
+        tokens."""
         refusal = self.check_guesses(ip)
         if refusal is not None:
             return refusal
         now = self.clock()
-        if not authorizations:  # not a guess, so not counted
+        if not authorizations:  # not a guess, so it doesn't count
             self._log_refusal("no token", ip, now)
             return _challenge("this needs the admin token: Authorization: Bearer TOKEN")
         found = _BEARER.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
@@ -84,11 +85,11 @@ class AccessCheck:
         self._failures.add(ip, now)
         self._log_refusal("wrong token" if found else "malformed Authorization header", ip, now)
         return _challenge(
-            "this is not the admin token" if found else "send one header, Authorization: Bearer TOKEN, and nothing else"
+            "this is not the admin token" if found else "send exactly one header Authorization: Bearer TOKEN"
         )
 
     def sees_all(self, authorizations: Sequence[str]) -> bool:
-        """Whether this is the token that may act, which also sees what sources hide."""
+        """Whether this is the full token, which also sees hidden payloads."""
         found = _BEARER.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
         return found is not None and hmac.compare_digest(found[1].encode("latin-1"), self.token)
 
@@ -103,13 +104,14 @@ class AccessCheck:
         return problem_reply(429, detail, ("Retry-After", str(seconds)))
 
     def guessed_wrong(self, ip: str) -> None:
-        """Count a wrong guess at another secret of the listener: the code of a link."""
+        """Count a wrong guess at the listener's other secret: the code in a link."""
         now = self.clock()
         self._failures.add(ip, now)
         self._log_refusal("wrong or used link", ip, now)
 
     def _may_act(self, given: bytes) -> bool | None:
-        """Whether the holder of this token may change anything; None for no token of ours. Compares both."""
+        """Whether the holder of this token may change anything; None for an unknown token. Compares with both
+        tokens."""
         reads = self.read_token is not None and hmac.compare_digest(given, self.read_token)
         return True if hmac.compare_digest(given, self.token) else False if reads else None
 

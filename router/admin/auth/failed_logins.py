@@ -1,4 +1,4 @@
-"""Limits the wrong tokens of each address, and of all addresses together, so that guessing takes too long."""
+"""Limits wrong tokens, for each address and for all together, so that guessing takes too long."""
 
 import ipaddress
 import math
@@ -9,7 +9,7 @@ AT_ONCE = 10  #: failures of one address in a burst, such as an operator who pas
 SECONDS_EACH = 1.0  #: until an address may fail once more
 MAX_ADDRESSES = 4096  #: that are remembered, some 150 bytes each; the oldest are dropped first
 ALL_AT_ONCE = 1000  #: failures of all addresses in a burst, such as a hundred programs with the wrong token
-ALL_SECONDS_EACH = 0.1  #: until all together may fail once more
+ALL_SECONDS_EACH = 0.1  #: until all addresses together may fail once more
 MAX_KNOWN = 256  #: addresses with the right token that are remembered: the operators and programs of one daemon
 
 _LOOPBACK = "loopback"
@@ -20,14 +20,14 @@ class FailedLogins:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._empty_until: OrderedDict[str, float] = OrderedDict()  # by address: when its bucket is full again
+        self._empty_until: OrderedDict[str, float] = OrderedDict()  # by address: the time when its bucket is full again
         self._all_empty_until = 0.0
-        self._known: OrderedDict[str, None] = OrderedDict()  # had the right token, the latest last
+        self._known: OrderedDict[str, None] = OrderedDict()  # addresses that had the right token, the latest last
 
     def wait(self, address: str, now: float) -> int:
         """Seconds until this address may try again; 0: now.
 
-        The limit of all addresses together does not apply to one that had the right token.
+        The limit for all addresses together does not apply to an address that had the right token.
         """
         key = network_of(address)
         with self._lock:
@@ -58,8 +58,8 @@ class FailedLogins:
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: all of loopback, of which a local program can use 2^24, and an IPv6 /64 network, the
-    size that one customer gets."""
+    """The network that counts as one address: all of loopback, since a local program can use 2^24 addresses of it, and
+    an IPv6 /64 network, the size that one customer gets."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

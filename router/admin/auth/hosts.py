@@ -25,7 +25,7 @@ def is_ours(header: str, names: Collection[str]) -> bool:
 
 
 def is_of_another_site(headers: Mapping[str, str], names: Collection[str], external: str = "") -> bool:
-    """Whether a browser marks the request as sent by another site's page; header names in lower case.
+    """Whether a browser marks the request as coming from another site's page. Header names in lower case.
 
     `external` is the origin of our own page behind a proxy.
     """
@@ -35,7 +35,7 @@ def is_of_another_site(headers: Mapping[str, str], names: Collection[str], exter
     if origin is None or (external and origin == external):
         return False
     try:
-        # `null` is the origin of a page that the browser does not name, such as a sandboxed frame.
+        # A browser sends `null` for a page without an origin, such as a sandboxed frame.
         return not is_ours(urlsplit(origin).netloc, names) or origin.partition("://")[2] != headers.get("host", "")
     except ValueError:
         return True

@@ -15,12 +15,12 @@ from router.domain.errors import StartError
 from router.domain.files.bounded import Unreadable, read_all, read_file
 from router.domain.files.planted import planted
 
-VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: not a flag, whose value every `ps` shows
-READ_VARIABLE = "WEBHOOK_ROUTER_ADMIN_READ_TOKEN"  #: the token that may only read
+VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: there is no flag, since every `ps` would show its value
+READ_VARIABLE = "WEBHOOK_ROUTER_ADMIN_READ_TOKEN"  #: the variable of the read-only token
 SHORTEST = 16  #: characters of a token; half of what `openssl rand -hex 16` gives
 _LONGEST = 4096  #: bytes of a token's file; a longer file is the wrong one
 _RANDOM_BYTES = 32  #: of a generated token: 256 bits
-_FORM = re.compile(r"[\x21-\x7e]+")  #: characters that a header carries unchanged
+_FORM = re.compile(r"[\x21-\x7e]+")  #: characters that a header can carry unchanged
 
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> by
 
 
 def find_read_token(file: Path | None, environ: Mapping[str, str], token: bytes) -> bytes | None:
-    """The token that may only read: in the file, else in the environment, else none. Raises StartError."""
+    """The read-only token: from the file, else from the environment, else none. Raises StartError."""
     if file is not None:
         found = token_of_file(file)
     elif READ_VARIABLE in environ:
@@ -47,9 +47,7 @@ def find_read_token(file: Path | None, environ: Mapping[str, str], token: bytes)
     else:
         return None
     if found == token:
-        raise StartError(
-            "the token that may only read is the admin token; make another one with `openssl rand -hex 32`"
-        )
+        raise StartError("the read-only token equals the admin token; make another one with `openssl rand -hex 32`")
     return found
 
 
@@ -59,7 +57,7 @@ def given_token(text: str, where: str) -> bytes:
     if not text:
         raise StartError(f"the admin token in {where} is empty; put one there, such as from `openssl rand -hex 32`")
     if not _FORM.fullmatch(text):
-        raise StartError(f"the admin token in {where} has characters that no header carries; use letters and digits")
+        raise StartError(f"the admin token in {where} has characters that a header can't carry; use letters and digits")
     if len(text) < SHORTEST:
         raise StartError(
             f"the admin token in {where} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
@@ -69,7 +67,7 @@ def given_token(text: str, where: str) -> bytes:
 
 
 def token_of_file(path: Path) -> bytes:
-    """The token in an operator's file. Links are followed, since mounted secrets are links. Raises StartError."""
+    """The token in an operator's file. Symlinks are followed, since mounted secrets are symlinks. Raises StartError."""
     try:
         return given_token(read_file(path, _LONGEST).decode("latin-1"), str(path))
     except Unreadable as error:
@@ -79,10 +77,10 @@ def token_of_file(path: Path) -> bytes:
 
 
 def kept_token(store: Path) -> tuple[bytes, Path, bool]:
-    """The token beside a store, its file, and whether it was generated just now. Raises StartError.
+    """The token beside a store, its file, and whether it is newly generated. Raises StartError.
 
-    The caller holds the store's lock. Links are not followed: a user who can write to the folder could otherwise make
-    the daemon read or write another file.
+    The caller holds the store's lock. Symlinks are not followed: a user who can write to the folder could otherwise
+    make the daemon read or write another file.
     """
     path = Path(f"{os.path.realpath(store)}.token")
     try:
@@ -115,7 +113,7 @@ _CURE = "remove it: a new token is made at the next start"
 
 
 def _generate(path: Path) -> bytes:
-    """Generate a token and write it under a draft name first, so that the file is never half written."""
+    """Generate a token. It is written under a draft name first, so that the file is never incomplete."""
     token = secrets.token_urlsafe(_RANDOM_BYTES).encode()
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
@@ -125,7 +123,7 @@ def _generate(path: Path) -> bytes:
                 file.write(token + b"\n")
                 file.flush()
                 os.fsync(descriptor)
-            draft.rename(path)  # replaces a link that was put there meanwhile
+            draft.rename(path)  # replaces a symlink that appeared in between
         except BaseException:
             with contextlib.suppress(OSError):
                 draft.unlink()

@@ -10,8 +10,8 @@ from router.domain.summaries import Depth
 from router.operate.held import held_depths
 from router.store.contract import Store
 
-DEPTHS_SECONDS = 1.0  #: for which a result is reused; with millions of rows a count takes some 50 ms
-DEPTHS_WAIT_SECONDS = 3.0  #: that a scrape waits for the count; then it replies without it
+DEPTHS_SECONDS = 1.0  #: how long a result is reused; with millions of rows a count takes some 50 ms
+DEPTHS_WAIT_SECONDS = 3.0  #: how long a scrape waits for the count; then it replies without it
 
 
 class DepthCache:

@@ -13,7 +13,7 @@ from router.observe.metrics import Labels, MetricCounts, Metrics
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
-KEPT_SECONDS = 300.0  #: that a name is kept after it left the rules, so that some scrapes see its last counts
+KEPT_SECONDS = 300.0  #: how long a name is kept after it left the rules, so that some scrapes see its last counts
 _WAITING = (State.PENDING, State.RUNNING)
 
 
@@ -64,7 +64,7 @@ class MetricExpiry:
         self._current = current
         self._store = store
         self._lock = threading.Lock()
-        self._gone: dict[tuple[MetricFamily, Labels], float] = {}  # since when it is missing, monotonic
+        self._gone: dict[tuple[MetricFamily, Labels], float] = {}  # since when each is missing, monotonic
         self._names = "", RulesetNames((), (), (), (), (), frozenset())  # with the hash of the rules
 
     def known(self) -> RulesetNames:
@@ -85,7 +85,7 @@ class MetricExpiry:
                 for labels in rows
                 if not known.include(family, labels)
             }
-            # A name that came back is removed here, so its time starts again.
+            # A name that returned is removed here, so that its time starts again.
             self._gone = {one: self._gone.get(one, now) for one in missing}
             for one in [one for one, since in self._gone.items() if now - since >= KEPT_SECONDS]:
                 if self._has_nothing_waiting(*one):
@@ -96,7 +96,7 @@ class MetricExpiry:
 
     def _has_nothing_waiting(self, family: MetricFamily, labels: Labels) -> bool:
         names = dict(zip(family.labels, labels, strict=True))
-        if "target" not in names:  # counts of requests and matches, which do not wait
+        if "target" not in names:  # counts of requests and matches; nothing waits there
             return True
         which = Filter(_WAITING, rule=names.get("rule"), action=names.get("action"), target=names["target"])
         try:

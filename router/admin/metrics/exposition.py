@@ -30,8 +30,8 @@ from router.runtime.pacing import resting_while_busy
 from router.store.contract import Store, StoreFaults, StoreSize
 from router.store.fleet import NodeCounts
 
-MAX_ZEROS = 1000  #: names of a ruleset; one with more has series just for the names that were counted
-RESTS_SECONDS = 3.0  #: that a large scrape may pause for requests; Prometheus gives up after 10
+MAX_ZEROS = 1000  #: names of a ruleset; a larger one has series only for names that were counted
+RESTS_SECONDS = 3.0  #: how long a large scrape may pause for requests; Prometheus gives up after 10 s
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -54,12 +54,12 @@ class GaugeSources:
     connections: Callable[[], tuple[int, int]]  #: open to the intake, and the limit
     lines_lost: Callable[[], int]  #: log lines lost since the start
     busy: Callable[[], bool]  #: whether requests are being answered
-    disk: Callable[[], StoreSize]  #: the room that the store takes, and has left; raises StoreError
+    disk: Callable[[], StoreSize]  #: the size of the store and the free space; raises StoreError
     certificates: Callable[[], Mapping[str, float]] = field(
         default=dict
     )  #: ends in Unix time, by listener; only with TLS
     processes: Callable[[], ProcessCounts] = field(default=ProcessCounts)  #: that take requests
-    collect: Callable[[], None] = field(default=lambda: None)  #: has other processes hand over what they counted
+    collect: Callable[[], None] = field(default=lambda: None)  #: has other processes send their counts
     polls: Callable[[], Sequence[PollState]] = field(default=tuple)  #: of the sources that this process polls
     faults: Callable[[], StoreFaults] = field(default=StoreFaults)  #: of the store
     node: Callable[[], NodeCounts | None] = field(default=lambda: None)  #: None: the daemon owns its store alone
@@ -99,7 +99,7 @@ class Exposition(Collector):
             return Reply(200, encode(self._registry), content_type)
 
     def describe(self) -> list[Metric]:
-        """Empty, so that the registry does not collect when this is registered."""
+        """Empty, so that the registry does not collect while this is being registered."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -137,7 +137,8 @@ class Exposition(Collector):
     def _targets(self, known: RulesetNames) -> Iterator[Metric]:
         counted = self._depths.read()
         depths = {depth.target: depth for depth in counted or ()}
-        # A target that left the rules is reported while deliveries wait there; in a very large ruleset, so is each one.
+        # A target outside the rules is reported while deliveries wait there. In a very large ruleset this holds for
+        # every target.
         busy = {depth.target for depth in depths.values() if depth.due or depth.blocked or depth.held or depth.paused}
         reported = busy | known.targets if _size(known) <= MAX_ZEROS else busy
         loads = [load for load in self._gauges.loads() if load.running or load.key in reported or _fails(load, known)]
@@ -159,13 +160,13 @@ class Exposition(Collector):
         yield metric(f.STORE_DEADLOCKS, {(): faults.deadlocks})
         try:
             disk = self._gauges.disk()
-        except StoreError:  # the file is gone: `ready` says so
+        except StoreError:  # the file is gone: `ready` reports it
             disk = None
         yield metric(f.STORE_BYTES, {} if disk is None else {(): disk.data + disk.log})
         yield metric(f.FREE_BYTES, {} if disk is None or disk.free is None else {(): disk.free})
 
     def _node(self) -> Iterator[Metric]:
-        """Without series for a daemon that owns its store alone."""
+        """Metrics of the node; empty for a daemon that owns its store alone."""
         node = self._gauges.node()
         yield metric(f.NODES, {} if node is None else {(): node.alive})
         yield metric(f.NODES_TAKEN_OVER, {} if node is None else {(): node.taken_over})

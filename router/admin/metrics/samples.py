@@ -17,7 +17,7 @@ from router.observe.metric_families import MetricFamily
 from router.observe.metrics import HistogramCounts, Labels
 from router.runtime.pacing import paced
 
-_LONGEST = 200  #: characters of a label's value; a longer one is cut, and a hash tells it from others
+_LONGEST = 200  #: characters of a label's value; a longer one is cut, and a hash distinguishes it from others
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Rows = Mapping[Labels, float]

@@ -1,4 +1,4 @@
-"""The style sheet, the script and the icon, under names that hold their hash: browsers may keep them for ever."""
+"""The style sheet, the script and the icon. Their URLs hold their hash, so browsers may cache them for ever."""
 
 import hashlib
 from functools import cache

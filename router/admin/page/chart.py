@@ -10,7 +10,7 @@ from router.store.contract import StoreReader
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 SPANS = {"1h": (HOUR, 2 * MINUTE), "24h": (DAY, HOUR), "7d": (7 * DAY, 6 * HOUR)}
-"""By name: how far back, and how long one bar is."""
+"""By name: how far the chart goes back, and the length of one bar."""
 
 DEFAULT = "24h"
 WIDTH, HEIGHT = 10, 40  #: of a bar and of a row of bars, in the SVG's units
@@ -21,8 +21,8 @@ class Bar:
     """One span of time."""
 
     x: int
-    words: str  #: what came in it
-    events_at: str  #: the address of its events
+    words: str  #: its numbers in words
+    events_at: str  #: the URL of its events
     bucket: Bucket
     ends_at: int  #: ms
 
@@ -36,18 +36,18 @@ class Chart:
     bars: Sequence[Bar]
     events: str  #: the SVG path of the bars of events
     deliveries: str
-    dead: str  #: those that are dead, over the bars of deliveries
-    most_events: int  #: the tallest bar
+    dead: str  #: the dead ones, drawn over the bars of deliveries
+    most_events: int  #: the number of the tallest bar
     most_deliveries: int
 
     @property
     def width(self) -> int:
-        """Of the SVG, in its units."""
+        """The width of the SVG, in its units."""
         return WIDTH * len(self.bars)
 
     @property
     def total(self) -> str:
-        """All of it in words."""
+        """The totals in words."""
         buckets = [bar.bucket for bar in self.bars]
         about = "" if all(bucket.is_exact for bucket in buckets) else "about "
         dead = sum(bucket.dead for bucket in buckets)
@@ -57,10 +57,10 @@ class Chart:
 
 
 def chart_of(store: StoreReader, name: str, now: int) -> Chart:
-    """What came in the span of this name. Raises StoreError."""
+    """The chart over the span of this name. Raises StoreError."""
     name = name if name in SPANS else DEFAULT
     back, bar_ms = SPANS[name]
-    first = now // bar_ms * bar_ms + bar_ms - back  # bars begin at full minutes or hours, the last is not over
+    first = now // bar_ms * bar_ms + bar_ms - back  # bars begin at full minutes or hours; the last one is not over
     bounds = range(first, now + 1, bar_ms)
     buckets = store.activity(list(bounds))
     most_events = max((bucket.events for bucket in buckets), default=0)
@@ -87,7 +87,7 @@ def _bar(number: int, bucket: Bucket, ends_at: int) -> Bar:
 
 
 def _path(values: Sequence[int], most: int, top: int) -> str:
-    """Bars as one path; what is not zero is at least one unit high, so that it is seen."""
+    """The bars as one path. A bar above zero is at least one unit high, so that it is visible."""
     parts = []
     for number, value in enumerate(values):
         if value:
@@ -97,10 +97,10 @@ def _path(values: Sequence[int], most: int, top: int) -> str:
 
 
 def _minute(at: int) -> str:
-    """A full minute, short: the first view has many."""
+    """A full minute in short form, since the overview shows many."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def bar_words(chart: Chart) -> str:
-    """How long one bar is: `60m`."""
+    """The length of one bar: `60m`."""
     return span(chart.bar_ms)

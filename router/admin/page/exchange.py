@@ -1,4 +1,4 @@
-"""A request to the page, and the replies it may give."""
+"""A request to the page, and its possible replies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ HEADERS = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
-"""Of every page: nothing inline runs, nothing foreign is loaded, and no other site frames it."""
+"""Headers of every page: no inline code runs, nothing is loaded from elsewhere, and no other site may frame it."""
 
 Fields = Mapping[str, list[str]]
 
@@ -36,20 +36,20 @@ class PageRequest:
     cookies: Mapping[str, str]
     headers: Mapping[str, str]  #: by name in lower case
     ip: str
-    origin: str  #: of our own page, as this browser reaches it
+    origin: str  #: the origin of our own page, as this browser reaches it
     now: int  #: ms
 
     @property
     def is_secure(self) -> bool:
-        """Whether the browser speaks TLS, with us or with a proxy of ours."""
+        """Whether the browser uses TLS, with us or with a proxy of ours."""
         return self.origin.startswith("https://")
 
     def one(self, name: str) -> str:
-        """A parameter of the address; empty without one."""
+        """A parameter of the URL; empty when it is missing."""
         return self.query.get(name, [""])[0].strip()
 
     def sent(self, name: str) -> str:
-        """A field of the form; empty without one."""
+        """A field of the form; empty when it is missing."""
         return self.form.get(name, [""])[0]
 
 
@@ -62,7 +62,7 @@ def read_fields(text: str) -> Fields:
 
 
 def read_cookies(header: str) -> Mapping[str, str]:
-    """The cookies of a request; none of a header that is malformed."""
+    """The cookies of a request; empty for a malformed header."""
     try:
         return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
     except CookieError:
@@ -75,12 +75,12 @@ def html(text: str, status: int = 200, *more: tuple[str, str]) -> Reply:
 
 
 def download(content: bytes, media_type: str, name: str) -> Reply:
-    """A file that the browser saves under a name of ours, and never shows: it may hold text of a sender."""
+    """A file that the browser saves under our name for it and never shows: it may hold a sender's text."""
     more = (("Content-Disposition", f'attachment; filename="{name}"'), ("Content-Security-Policy", "sandbox"))
     plain = tuple(header for header in HEADERS if header[0] != "Content-Security-Policy")
     return Reply(200, content, media_type, (*plain, *more))
 
 
 def see_other(address: str, *more: tuple[str, str]) -> Reply:
-    """Send the browser to another page of ours, by GET."""
+    """Redirect the browser to another page of ours, by GET."""
     return Reply(303, b"", None, (*HEADERS, ("Location", address), *more))

@@ -1,4 +1,4 @@
-"""Lists in pages: which rows the address asks for, and the addresses of the pages before and after."""
+"""Lists in pages: which rows the URL asks for, and the URLs of the pages before and after."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Listed(Generic[_T]):
     """One page of a list."""
 
     rows: Sequence[_T]
-    chosen: dict[str, Any]  #: the filter as it stands in the address
-    older: str | None  #: the address of older rows; None: there are none
-    is_searching: bool  #: older rows were not looked at yet: the time was over
+    chosen: dict[str, Any]  #: the filter as in the URL
+    older: str | None  #: the URL of older rows; None: there are none
+    is_searching: bool  #: the time was over before older rows were read
 
 
 def page_of(read: PageRequest, names: Sequence[str], back: Callable[[int, int], FoundBack[_T]]) -> Listed[_T]:
@@ -38,7 +38,7 @@ def page_of(read: PageRequest, names: Sequence[str], back: Callable[[int, int], 
     """
     after = read.one("after")
     if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise Problem(404, "this page of the list is not there; go back to its beginning")
+        raise Problem(404, "this page of the list does not exist; go back to its beginning")
     found = back(ROWS + 1, int(after or 0))
     rows = found.rows
     chosen = {name: read.query.get(name, []) if name == "state" else read.one(name) for name in names}
@@ -59,7 +59,7 @@ def time_in(read: PageRequest, name: str) -> int | None:
 
 
 def fields_of(query: str) -> Fields:
-    """The filter that a form carries as the query of an address. Raises Problem."""
+    """The filter of a form, as the query of a URL. Raises Problem."""
     try:
         return read_fields(query)
     except ValueError:

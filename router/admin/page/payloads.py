@@ -1,4 +1,4 @@
-"""Which payloads a session may see. Every view that shows a body, an excerpt or a value asks here."""
+"""Which payloads a session may see. Every view that shows a body, an excerpt or a value asks this module."""
 
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.sessions import Session
@@ -12,5 +12,5 @@ def sees_payloads(daemon: DaemonHandle, session: Session, source: str | None = N
 
 
 def hidden_note() -> str:
-    """What stands where a payload is hidden."""
-    return "Hidden: this source keeps its payloads from the token that may only read."
+    """The text in place of a hidden payload."""
+    return "Hidden: this source hides its payloads from the read-only token."

@@ -1,4 +1,4 @@
-"""Turns what a view found into HTML. Every value is escaped: text of senders is never markup."""
+"""Turns the result of a view into HTML. Every value is escaped: text of senders is never markup."""
 
 import json
 from datetime import UTC, datetime
@@ -44,13 +44,13 @@ def _environment() -> jinja2.Environment:
 
 
 def address(path: str, **fields: Any) -> str:
-    """A path with a query of the fields that hold something."""
+    """A path with a query of the fields that are not empty."""
     given = {name: value for name, value in fields.items() if value}
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
 def time_of(at: int | None) -> Markup | str:
-    """A time (ms) in UTC; the script shows it in the zone of the browser."""
+    """A time (ms) in UTC. The script shows it in the browser's time zone."""
     if at is None:
         return "-"
     written = datetime.fromtimestamp(at / 1000, UTC)
@@ -78,7 +78,7 @@ def rate_of(per_second: float) -> str:
 
 
 def clean(text: str) -> str:
-    """The text with its control and direction characters as escapes: none may turn what stands beside it around."""
+    """The text with control and direction characters escaped, so that none of them can reverse the text beside it."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

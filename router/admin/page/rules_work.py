@@ -1,4 +1,4 @@
-"""Work on rules texts for a view: one at a time in the daemon, bounded, and gentle to arriving events."""
+"""Work on rules texts for a view: one at a time in the daemon, limited, and without slowing arriving events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.view import Problem
 from router.runtime.pacing import TooLong, resting_while_busy
 
-WAIT_SECONDS = 2.0  #: for another check or plan to end; a browser shows its waiting
-WORK_SECONDS = 10.0  #: of one check or plan; a file of 10,000 rules takes some 2 s
+WAIT_SECONDS = 2.0  #: how long it waits for another check or plan; the browser shows that it waits
+WORK_SECONDS = 10.0  #: limit of one check or plan; a file of 10,000 rules takes some 2 s
 
 
 @contextmanager
 def rules_work(daemon: DaemonHandle, command: str) -> Iterator[None]:
-    """Within the block rules may be compiled. `command` has no bound. Raises Problem."""
+    """Rules may be compiled within the block. `command` is the command that has no such limit. Raises Problem."""
     if not daemon.checking.acquire(timeout=WAIT_SECONDS):
         raise Problem(503, "another check or plan of rules is under way; try again in a moment")
     try:

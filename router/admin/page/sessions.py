@@ -1,6 +1,6 @@
-"""Who is signed in to the page: sessions by cookie, and one-time codes that open one.
+"""Who is signed in to the page: sessions by cookie, and one-time codes that open a session.
 
-Nothing is kept on a disk: a restart of the daemon signs everybody out.
+Nothing is written to a disk: a restart of the daemon signs everybody out.
 """
 
 import hashlib
@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-SESSION_SECONDS = 12 * 3600.0  #: a working day; the page asks again after that
-CODE_SECONDS = 600.0  #: for so long the link that `serve` prints opens a session
-MOST_SESSIONS = 100  #: at once; the oldest ends when another begins
+SESSION_SECONDS = 12 * 3600.0  #: a working day; then the page asks for the token again
+CODE_SECONDS = 600.0  #: how long the link that `serve` prints opens a session
+MOST_SESSIONS = 100  #: open at once; a further session ends the oldest
 _RANDOM_BYTES = 32
 
 
@@ -20,18 +20,18 @@ _RANDOM_BYTES = 32
 class Session:
     """One operator's browser."""
 
-    csrf: str = field(repr=False)  #: what its forms have to send along
-    may_act: bool  #: False: it may only read
+    csrf: str = field(repr=False)  #: the value that its forms must send
+    may_act: bool  #: False: it is read-only
     ends_at: float  #: by the clock of Sessions
 
 
 @dataclass(slots=True)
 class Sessions:
-    """Any thread may call it. `clock` gives monotonic seconds."""
+    """The open sessions. Any thread may call it. `clock` gives monotonic seconds."""
 
     clock: Callable[[], float]
     _open: dict[bytes, Session] = field(default_factory=dict)  #: by the cookie's hash, the oldest first
-    _codes: dict[bytes, float] = field(default_factory=dict)  #: when each ends, by its hash
+    _codes: dict[bytes, float] = field(default_factory=dict)  #: when each code ends, by its hash
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, *, may_act: bool) -> tuple[str, Session]:
@@ -61,14 +61,14 @@ class Sessions:
             self._open.pop(_hash(cookie or ""), None)
 
     def make_code(self) -> str:
-        """A code that opens one session, once."""
+        """Make a code that opens one session, once."""
         code = secrets.token_urlsafe(_RANDOM_BYTES)
         with self._lock:
             self._codes[_hash(code)] = self.clock() + CODE_SECONDS
         return code
 
     def redeem(self, code: str) -> bool:
-        """Use a code up. False for one that is unknown, used or too old."""
+        """Use a code up. False for a code that is unknown, used or too old."""
         with self._lock:
             ends_at = self._codes.pop(_hash(code), None)
         return ends_at is not None and ends_at > self.clock()
@@ -80,5 +80,5 @@ def same(one: str, other: str) -> bool:
 
 
 def _hash(secret: str) -> bytes:
-    """Secrets are found by their hash, so that the time of a look-up tells nothing of them."""
+    """The hash by which a secret is found, so that the time of a look-up tells nothing about it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

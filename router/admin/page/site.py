@@ -24,8 +24,8 @@ SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _LOOPBACK = ("127.", "::1")
 _TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
 
-_NOT_DONE = "Your session has ended, so nothing was done. Sign in, and do it again."
-_STORE_AWAY = "the store can't be read or written just now; the log says why. Try again when it can"
+_NOT_DONE = "Your session has ended, so nothing was done. Sign in, and try again."
+_STORE_AWAY = "the store can't be read or written at the moment; the log says why. Try again later"
 
 Found = tuple[View, Mapping[str, str]]
 """A view, and the fields of the path."""
@@ -35,14 +35,14 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Site:
-    """Any thread may call it."""
+    """The site. Any thread may call it."""
 
     daemon: DaemonHandle
     access: AccessCheck
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
 
     def has(self, path: str) -> bool:
-        """Whether a path is the page's."""
+        """Whether a path belongs to the page."""
         return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or find_view(path) is not None
 
     def reply(self, request: falcon.Request, path: str) -> Reply:
@@ -56,7 +56,7 @@ class Site:
             return read
         if path == SIGN_IN:
             return self._sign_in(read)
-        # Who was led here by another site sees the sign-in page, also with a session.
+        # Who comes from another site sees the sign-in page, even with a session.
         if self.access.is_foreign(read.headers):
             return self._ask(read)
         session = self.sessions.find(_cookie_of(read))
@@ -90,8 +90,8 @@ class Site:
         return self._refused(None, 404, "there is nothing at this address; it may be mistyped, or from another version")
 
     def busy(self) -> Reply:
-        """The reply while others ask for much."""
-        return self._refused(None, 503, "others are asking for much just now; try again in a moment")
+        """The reply while too many requests are under way."""
+        return self._refused(None, 503, "too many requests are under way; try again in a moment")
 
     def _read(self, request: falcon.Request, path: str, view: Found | None) -> PageRequest | Reply:
         if request.method not in ("GET", "HEAD", "POST"):
@@ -112,7 +112,7 @@ class Site:
         return replace(read, query=query, form=form)
 
     def _is_ours(self, read: PageRequest, session: Session) -> bool:
-        """Whether a form came from our own page: by its exact origin, and by the session's secret."""
+        """Whether a form came from our own page: it has the exact origin and the session's secret."""
         return read.headers.get("origin", "") == read.origin and same(read.sent("csrf"), session.csrf)
 
     def _sign_in(self, read: PageRequest) -> Reply:
@@ -138,7 +138,7 @@ class Site:
         given = [f"Bearer {token}"] if token else []
         if self.access.check_token(given, read.ip, acts=False) is None:
             return self._begin(read, may_act=self.access.check_token(given, read.ip) is None)
-        return self._ask(read, 401, "This is not the admin token. It stands in the file beside the store.")
+        return self._ask(read, 401, "This is not the admin token. The token is in the file beside the store.")
 
     def _begin(self, read: PageRequest, *, may_act: bool) -> Reply:
         cookie, _ = self.sessions.begin(may_act=may_act)
@@ -157,7 +157,7 @@ class Site:
         return "Set-Cookie", cookie
 
     def _ask(self, read: PageRequest, status: int = 200, error: str = "") -> Reply:
-        """The sign-in page. It leads back to the page that was asked for."""
+        """The sign-in page. It leads back to the requested page."""
         wanted = read.sent("to") or (read.one("to") if read.path == SIGN_IN else _address_of(read))
         text = render("sign_in.html", to=_own_path(wanted), code=read.one("code"), error=error)
         return html(text, status if status != 200 or read.path == SIGN_IN else 401)
@@ -169,7 +169,8 @@ class Site:
 
 
 def _cookie_name(read: PageRequest) -> str:
-    """By port, since browsers share cookies among the ports of a host, and two daemons may run on one."""
+    """The cookie's name. It has the port, since browsers share cookies among the ports of a host, and two daemons may
+    run on one."""
     port = read.headers.get("host", "").rpartition(":")[2]
     return f"webhook-router-{port}" if port.isdigit() else "webhook-router"
 
@@ -179,7 +180,7 @@ def _cookie_of(read: PageRequest) -> str | None:
 
 
 def form_limit(path: str) -> int:
-    """The largest form that a path takes, in bytes; 0: it is not the page's."""
+    """The largest form that a path accepts, in bytes; 0 for a path outside the page."""
     found = find_view(path)
     return 0 if found is None else found[0].form_bytes
 
@@ -192,7 +193,7 @@ def _form(request: falcon.Request, most: int) -> Fields:
 
 
 def _address_of(read: PageRequest) -> str:
-    """Where a request comes from that needs a session: the address itself, or the view whose form was sent."""
+    """Where a request that needs a session came from: the URL itself, or the view whose form was sent."""
     if read.method == "GET":
         return address(read.path, **read.query)
     origin, referer = read.origin, read.headers.get("referer", "")
@@ -201,6 +202,6 @@ def _address_of(read: PageRequest) -> str:
 
 
 def _own_path(path: str) -> str:
-    """The path, if it is one of ours; else the first page. No form leads to another site."""
+    """The path if it is one of ours, else the overview. No form leads to another site."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and path.isascii()
     return path if plain else "/"

@@ -1,4 +1,4 @@
-"""What a view of the page is: an address, and a function that shows it."""
+"""A view of the page: a path, and a function that shows it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from router.domain.reply import Reply
 FORM_BYTES = 256 * 1024  #: of a form, unless its view takes more
 
 Show = Callable[[DaemonHandle, PageRequest, Session, Mapping[str, str]], Reply]
-"""Takes the fields of the path too. Raises Problem, StoreError."""
+"""A view's function. It also gets the fields of the path. Raises Problem, StoreError."""
 
 
 class Problem(Exception):
@@ -32,7 +32,7 @@ class View:
     show: Show
     methods: tuple[str, ...] = ("GET",)
     acts: bool = False  #: whether a POST to it changes anything
-    form_bytes: int = FORM_BYTES  #: of a form, of who is signed in
+    form_bytes: int = FORM_BYTES  #: of a form, from a signed-in browser
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:

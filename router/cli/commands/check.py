@@ -53,7 +53,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 @click.option("--require-secrets", is_flag=True, help="Treat unset secrets as errors.")
 @click.option("--defaults", is_flag=True, help="Print each source's settings, including the defaults of its scheme.")
 @click.option("--explain-retry", is_flag=True, help="Print when each action is tried again, and after which failures.")
-@click.option("--upgrade", is_flag=True, help="Also list what means something else than under earlier versions.")
+@click.option("--upgrade", is_flag=True, help="Also list what has another meaning than in earlier versions.")
 @click.option(
     "--json",
     "as_json",

@@ -81,7 +81,9 @@ def deliveries() -> None:
 @deliveries.command(name="list", help=_LIST_HELP)
 @filter_options(list(State), "any")
 @search_options
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most this many."
+)
 @store_option
 @json_option
 def list_(
@@ -149,7 +151,7 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
         waits = waits_of(opened, opened.owner())
         next_hash = _next_ruleset(opened, found) if found is not None else None
     if found is None:
-        click.echo(f"webhook-router: the delivery {delivery_id} was pruned meanwhile", err=True)
+        click.echo(f"webhook-router: the delivery {delivery_id} was pruned in the meantime", err=True)
         sys.exit(1)
     if as_json:
         content = {**delivery_json(found, waits, now_ms()), "next_ruleset": next_hash}

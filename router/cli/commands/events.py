@@ -121,7 +121,9 @@ def events() -> None:
 )
 @click.option("--unmatched", is_flag=True, help="Only those that no rule matched.")
 @search_options
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most this many."
+)
 @store_option
 @json_option
 def list_(
@@ -206,7 +208,7 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
 
 @events.command(help=_EXPLAIN_HELP)
 @click.argument("event_id", metavar="ID")
-@click.option("--now", is_flag=True, help="By the rules that the daemon runs, or ran last.")
+@click.option("--now", is_flag=True, help="By the rules that the daemon runs or ran last.")
 @store_option
 @json_option
 def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
@@ -244,7 +246,7 @@ def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
 @click.option(
     "--rules",
     type=click.Path(path_type=Path),
-    help="With --as case: the rules file whose result is expected.  [default: the rules that run]",
+    help="With --as case: the rules file whose result is expected.  [default: the running rules]",
 )
 @click.option("--to", metavar="URL", help="With --as curl: the daemon's address.  [default: http://127.0.0.1:8080]")
 @store_option

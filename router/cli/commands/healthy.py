@@ -28,7 +28,7 @@ it with WEBHOOK_ROUTER_ADMIN_TOKEN or --admin-token-file, as to `serve`. Exit co
 def healthy(admin: str, admin_token_file: Path | None, admin_tls_cert: Path | None, *, ready: bool) -> None:
     """Query the daemon."""
     if admin == "off":
-        raise click.UsageError("with --admin off nobody answers; let the daemon listen on loopback")
+        raise click.UsageError("with --admin off no listener answers; let the daemon listen on loopback")
     daemon = DaemonClient.of(admin, given_token(admin_token_file), admin_tls_cert)
     status, body = daemon.ask("GET", "/-/ready" if ready else "/-/healthy", SECONDS)
     if status == 200:

@@ -93,7 +93,7 @@ def _read(files: Sequence[Path], *, is_template: bool) -> "list[Hook]":
         except OSError as error:
             raise RouterError(f"{file} can't be read: {os.strerror(error.errno or 0)}") from None
         except UnicodeDecodeError:
-            raise RouterError(f"{file} is no text in UTF-8") from None
+            raise RouterError(f"{file} is not text in UTF-8") from None
         found, faults = read_hooks(text, str(file), os.environ, is_template=is_template)
         hooks += found
         problems += faults

@@ -87,7 +87,7 @@ def _check_path(file: Path) -> None:
     if file.is_dir():
         raise RouterError(f"{file} is a folder; name the file in it, such as {file / 'rules.yaml'}")
     if file.exists() and not file.is_file():
-        raise RouterError(f"{file} is no regular file; give another name")
+        raise RouterError(f"{file} is not a regular file; give another name")
 
 
 def _at_terminal() -> bool:

@@ -59,7 +59,7 @@ Exit codes: 0 done, 1 a file is invalid, the store can't be read, or something d
     metavar="running|then|FILE",
     default="running",
     show_default=True,
-    help="The rules to compare with: those that run, those by which each event was routed, or a rules file.",
+    help="The rules to compare with: running, then (the rules that routed each event), or a rules file.",
 )
 @click.option(
     "--format",
@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 a file is invalid, the store can't be read, or something d
     help="markdown: for a comment on a pull request, with ids and no payload.",
 )
 @click.option(
-    "--expect-same", is_flag=True, help="Exit with 1 if the deliveries differ. A move to another rule is none."
+    "--expect-same", is_flag=True, help="Exit with 1 if the deliveries differ. A move to another rule is no difference."
 )
 @click.option(
     "--sample",

@@ -85,7 +85,7 @@ def _signal(store: str) -> None:
     from router.store.location import store_location  # noqa: PLC0415 - `--help` need not wait
 
     if not isinstance(store_location(store), Path):
-        raise click.UsageError("a database does not tell which process is this machine's; send it SIGHUP yourself")
+        raise click.UsageError("a database does not know which process is this machine's; send SIGHUP to it yourself")
     with closing(open_store(store)) as opened:
         pid = opened.owner()
     if not pid:

@@ -131,7 +131,7 @@ def send(
     custom_response = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
     if 200 <= response.status < 300 and not (custom_response or event_id_of(response)):
         where = f"{request.inbound.method} {daemon}{request.inbound.path} answers {response.status}"
-        _fail(f"{where}, but with no event's id; is that the daemon? webhook-router status tells")
+        _fail(f"{where}, but with no event's id; is that the daemon? webhook-router status shows it")
     print_response(response, request, daemon, chosen, rules, as_json=as_json)
 
 

@@ -47,12 +47,12 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 @setting(
     "--admin-token-file",
     type=click.Path(path_type=Path),
-    help="File with the admin token. Without it: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a token file made beside the store.",
+    help="File with the admin token. Default: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a generated token file beside the store.",
 )
 @setting(
     "--admin-read-token-file",
     type=click.Path(path_type=Path),
-    help="File with a second token, which may only read. Without it: $WEBHOOK_ROUTER_ADMIN_READ_TOKEN, or none.",
+    help="File with a second token, which is read-only. Default: $WEBHOOK_ROUTER_ADMIN_READ_TOKEN, or none.",
 )
 @setting(
     "--admin-hosts",

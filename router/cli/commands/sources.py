@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.intake.verify.preset import Preset
     from router.store.contract import OperatorStore
 
-_HELP = """The providers that are known, and their settings.
+_HELP = """The known providers and their settings.
 
 \b
 webhook-router sources list            name them
@@ -24,7 +24,7 @@ webhook-router init --source NAME      write a rules file for one
 webhook-router sources poll NAME       ask a polled source of the rules file once, now
 """
 
-_LIST_HELP = """List the providers that are known, and how their requests are verified.
+_LIST_HELP = """List the known providers, and how their requests are verified.
 
 \b
 Examples:
@@ -58,15 +58,15 @@ NAME is a source with poll in the rules file. Exit codes: 0 done, 1 the poll fai
 """
 
 
-@click.group(help=_HELP, short_help="The providers that are known, and their settings.")
+@click.group(help=_HELP, short_help="The known providers and their settings.")
 def sources() -> None:
     """The providers that are known."""
 
 
-@sources.command("list", help=_LIST_HELP, short_help="List the providers that are known.")
+@sources.command("list", help=_LIST_HELP, short_help="List the known providers.")
 @json_option
 def list_sources(*, as_json: bool) -> None:
-    """List the providers that are known, and how their requests are verified."""
+    """List the known providers, and how their requests are verified."""
     from router.cli.printing.table import print_json, print_table  # noqa: PLC0415 - `--help` need not wait
     from router.intake.verify.preset import presets  # noqa: PLC0415
 
@@ -104,9 +104,9 @@ def show(name: str, *, as_json: bool) -> None:
 @sources.command(help=_POLL_HELP, short_help="Poll a source once, now.")
 @click.argument("name")
 @rules_argument()
-@click.option("--once", is_flag=True, help="One poll, then end: all that this command does.")
+@click.option("--once", is_flag=True, help="Poll once and end; required, since this command does nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print what would be stored, and store nothing.")
-@store_option_for("The store that knows what was seen, and gets the events. A dry run does without one.")
+@store_option_for("The store with the known ids, which gets the events. Optional for a dry run.")
 @json_option
 def poll(name: str, rules: Path, store: str, *, once: bool, dry_run: bool, as_json: bool) -> None:  # noqa: ARG001
     """Poll a source once, now."""

@@ -155,7 +155,7 @@ def _rules(rules: dict[str, Any], now: int) -> str:
     from router.cli.printing.text import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if not rules:
-        return "no word of a daemon yet"
+        return "no daemon has reported yet"
     words = [
         str(rules.get("file", "?")),
         counted(rules["rules"], "rule") if isinstance(rules.get("rules"), int) else "? rules",

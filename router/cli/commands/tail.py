@@ -55,7 +55,7 @@ _ERROR_CHARS = 300  #: of an error on a line; `deliveries show` prints all
     type=click.IntRange(0, 10_000),
     default=_LINES,
     show_default=True,
-    help="Begin with the last so many lines. Ignored with --since.",
+    help="Begin with this many last lines. Ignored with --since.",
 )
 @store_option
 @json_option

@@ -152,7 +152,7 @@ def _report(store: "OperatorStore", names: tuple[str, ...], now: int, *, as_json
         print_json(reports)
         return
     for report in reports:
-        words = "goes on"
+        words = "continues"
         if report["paused"]:
             by = " and ".join(_cause(one, now, span) for one in report["paused"])
             words = f"paused {by}; holds {counted(report['held'], 'delivery')}"

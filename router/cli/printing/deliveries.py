@@ -61,9 +61,9 @@ def next_try(d: Delivery, now: int, waits: Waits) -> str:
 
 
 def skip_words(skipped: Delivery | SkippedDelivery) -> str:
-    """Why a delivery is skipped: `a newer one stands for it, 0190…`."""
+    """Why a delivery is skipped: `a newer one replaces it, 0190…`."""
     reason = skipped.skip_reason if isinstance(skipped, Delivery) else skipped.reason
-    return f"{'a newer' if reason is SkipReason.NEWER else 'an earlier'} one stands for it, {skipped.skipped_for}"
+    return f"{'a newer' if reason is SkipReason.NEWER else 'an earlier'} one replaces it, {skipped.skipped_for}"
 
 
 def wait_words(waiting: Waiting, now: int) -> str:
@@ -83,11 +83,13 @@ _WAIT_TEXTS = {
 def _next_try_in_full(d: Delivery, now: int, waits: Waits) -> str:
     waiting = waits.of(d, now)
     if waiting is not None and waiting.hold is not None:
-        end = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"
+        end = (
+            "" if waiting.until is None else f", continues in {span(waiting.until - now)} ({local_time(waiting.until)})"
+        )
         return f"held, since {safe(hold_words(waiting.hold))}{end}"
     if waiting is None or waiting.reason not in _WAIT_TEXTS:
         return next_try(d, now, waits)
-    until = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"
+    until = "" if waiting.until is None else f", continues in {span(waiting.until - now)} ({local_time(waiting.until)})"
     return f"due, {_WAIT_TEXTS[waiting.reason]}{until}"
 
 

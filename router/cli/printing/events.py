@@ -84,7 +84,7 @@ def print_body(body: bytes) -> None:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        click.echo(f"{size(len(body))} that are no text; send them to a file: … --body > FILE")
+        click.echo(f"{size(len(body))} that are not text; send them to a file: … --body > FILE")
         return
     for line in safe_lines(text):
         click.echo(line)

@@ -31,9 +31,9 @@ def print_poll(ruleset: "Ruleset", source: "Source", report: "PollReport", *, dr
         click.echo("The service says that nothing has changed.")
     starts_now = source.poll is not None and source.poll.settings["start"] == "now"
     if report.first and dry and starts_now:
-        click.echo("This is the first poll: with start: now it would remember these items, and give no events.")
+        click.echo("This is the first poll: with start: now it would only remember these items, and store no events.")
     elif report.first and report.items and not count:
-        click.echo("This was the first poll: what is there is remembered, and gives no events (start: now).")
+        click.echo("This was the first poll: existing items are only remembered, and make no events (start: now).")
     for number, one in enumerate(report.events, 1):
         click.echo(f"\nevent {number} of {count}: {'' if dry else one.event.id + ' '}{beginning(one.event.body)}")
         print_preview(preview(ruleset, one.event).as_json())

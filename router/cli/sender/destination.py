@@ -26,7 +26,9 @@ def destination(text: str) -> Destination:
     if "://" not in text:
         listen = parse_listen_address(text).from_here
         return Destination(False, listen.host, listen.port)  # noqa: FBT003 - no TLS
-    fault = StartError(f"{text!r} is no address to send to; write http://127.0.0.1:8080 or https://hooks.example.com")
+    fault = StartError(
+        f"{text!r} is not an address to send to; write http://127.0.0.1:8080 or https://hooks.example.com"
+    )
     try:
         parts = urlsplit(text)
         port, host = parts.port, parts.hostname

@@ -94,7 +94,7 @@ def _signature_text(source: Source) -> str:
 
 _CURES = {
     401: "has the daemon the same secret as this shell, and do both clocks agree?",
-    404: "does the daemon run these rules? webhook-router status tells",
+    404: "does the daemon run these rules? webhook-router status shows it",
     405: "--method says another one",
 }
 

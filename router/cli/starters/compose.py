@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from router.cli.starters.library import Starter
 
 _HEADER = """\
-# Rules of webhook-router, written by `webhook-router init`. Change them at will, also while the daemon runs: within a
-# second it works by what you saved, or says where the mistake is and keeps the rules that it had.
+# Rules of webhook-router, written by `webhook-router init`. Change them whenever you like. A running daemon loads a
+# saved change within a second, or logs where the mistake is and keeps the old rules.
 #
 #   webhook-router check {file}      is the file right?
 #   webhook-router serve {file}      do it

@@ -1,4 +1,4 @@
-"""Whose answer a sender waits for, and the answer, as the body of a frame."""
+"""The body of a frame about an answer: which answer a sender waits for, and the answer itself."""
 
 import struct
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Expected(NamedTuple):
-    """What FirstAnswers.expect takes."""
+    """The arguments of FirstAnswers.expect."""
 
     delivery_id: str
     rule: str
@@ -21,17 +21,17 @@ class Expected(NamedTuple):
 
 
 def encode_expected(expected: Expected) -> bytes:
-    """As JSON."""
+    """The body, as JSON."""
     return orjson.dumps(tuple(expected))
 
 
 def decode_expected(body: bytes) -> Expected:
-    """From JSON."""
+    """Read from JSON."""
     return Expected(*orjson.loads(body))
 
 
 def encode_answer(answer: ActionAnswer | None) -> tuple[bytes, ...]:
-    """The parts of the body: none when there is no answer."""
+    """The parts of the body; empty when there is no answer."""
     if answer is None:
         return ()
     head = orjson.dumps([answer.content_type, answer.status])

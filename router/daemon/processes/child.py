@@ -1,4 +1,4 @@
-"""An intake process: takes requests by the shared socket, and hands their events to the main process."""
+"""An intake process: takes requests from the shared socket and hands their events to the main process."""
 
 import asyncio
 import contextlib
@@ -39,19 +39,21 @@ from router.rules.compile.loader import Loaded
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.pacing import GC_PAUSED, GC_THRESHOLD, freeze_garbage, let_go, resting_while_busy
 
-COUNTS_SECONDS = 0.02  #: from an answer to its count in the main process; a process that is killed loses that much
+COUNTS_SECONDS = 0.02  #: from an answer to its count in the main process; a process that is killed loses these counts
 QUIET_SECONDS = 0.25  #: the same for requests that become no event
-LAST_SECONDS = 1.0  #: for the last answers, once the main process is gone
-_SENT_SECONDS = 2.0  #: that the last frames may take
+LAST_SECONDS = 1.0  #: for the last answers when the main process is gone
+_SENT_SECONDS = 2.0  #: for sending the last frames
 _READ_BYTES = 65536
-_NICE = 5  #: added to the niceness of the process that judges large requests: with few cores, the others go first
+_NICE = 5  #: added to the niceness of the process for large requests: with few cores, the others go first
 
 log = structlog.get_logger()
 
 
 def serve(sock: socket.socket, listening: socket.socket | None, large: socket.socket, start: ProcessStart) -> None:
-    """Serve until the main process says stop, or is gone. `large` is an end of the queue of large requests; the process
-    that judges them has nothing that listens."""
+    """Serve until the main process says stop or is gone.
+
+    `large` is an end of the queue of large requests. The process that handles them has no listening socket.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the main process says when to stop
         signal.signal(number, signal.SIG_IGN)
     remove_variables(os.environ)
@@ -85,9 +87,10 @@ class IntakeProcess:
         self._metrics = Metrics()
         self._loader = rules_loader(start.settings, start.environ)
         self._prepared: tuple[int, Ruleset] | None = None
-        self._work: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()  # for the main thread; None: alone
+        # for the main thread; None: the main process is gone
+        self._work: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._shipping = False
-        self._told: dict[str, int] = {}  #: the numbers that were sent last
+        self._told: dict[str, int] = {}  # the numbers that were sent last
         self._attaching: asyncio.Task[None] | None = None
         self._certificate: Certificate | None = None
 
@@ -109,12 +112,12 @@ class IntakeProcess:
         self._stop(self._obey())
 
     def send_rest(self) -> None:
-        """Send the frames that wait, when the process ends before it served."""
+        """Send the frames that still wait when the process ends before it served."""
         with contextlib.suppress(OSError):
             if self._attaching is None:
                 self._sock.sendall(self._link.take_waiting())
 
-    # Before it serves: nothing else runs yet, so it may block.
+    # Nothing else runs before it serves, so it may block.
 
     def _load_certificate(self) -> bool:
         files = self._settings.tls if self._listening is not None else None
@@ -127,7 +130,7 @@ class IntakeProcess:
         return True
 
     def _wait_for_serve(self) -> list[Frame] | None:
-        """Load rules until the main process says that they are the current ones; gives the frames that came after."""
+        """Load rules until the main process says that they are current. Returns the frames that came after."""
         if not self._load_first(self._start.rules):
             return None
         while data := self._sock.recv(_READ_BYTES):
@@ -160,7 +163,8 @@ class IntakeProcess:
             self._current,
             self._events,
             now_ms,
-            () if judges_large else settings.trusted_proxies,  # the other process knows the sender's address
+            # the process that accepted the request has worked out the sender's address
+            () if judges_large else settings.trusted_proxies,
             metrics=self._metrics,
             answers=self._answers,
             large=None if judges_large else LargeRequests(self._large).judge,
@@ -170,7 +174,7 @@ class IntakeProcess:
             with contextlib.suppress(OSError):
                 os.nice(_NICE)
             return LargeServer(receiver.handle, self._large)
-        # Of the whole limit, since the kernel does not divide new connections evenly among the processes.
+        # The whole limit, since the kernel does not divide new connections evenly among the processes.
         connections = grant(settings.max_connections)
         return own_server(settings, receiver, self._certificate, connections, self._listening)
 
@@ -258,7 +262,7 @@ class IntakeProcess:
     # In the main thread.
 
     def _obey(self) -> float:
-        """Do what takes long, until the end; gives the seconds that a stop may take."""
+        """Do the slow work, until the end. Returns the seconds that a stop may take."""
         while (frame := self._work.get()) is not None:
             if frame.kind == Kind.STOP:
                 return frame.number / 1000

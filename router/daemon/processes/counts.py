@@ -12,7 +12,7 @@ _HISTOGRAMS = {family.name: family for family in HISTOGRAMS}
 
 
 def encode_counts(counted: MetricCounts, state: Mapping[str, int]) -> bytes:
-    """Counts to add to others, and numbers of this moment by name."""
+    """The body: counts to add to others, and current numbers by name."""
     counters = {family.name: list(rows.items()) for family, rows in counted.counts.items() if rows}
     histograms = {
         family.name: [(labels, row.counts, row.sum) for labels, row in rows.items()]
@@ -23,7 +23,7 @@ def encode_counts(counted: MetricCounts, state: Mapping[str, int]) -> bytes:
 
 
 def decode_counts(body: bytes) -> tuple[MetricCounts, dict[str, int]]:
-    """The same again."""
+    """Read the body."""
     counters, histograms, state = orjson.loads(body)
     counts = MetricCounts(
         {_COUNTERS[name]: {tuple(labels): number for labels, number in rows} for name, rows in counters.items()},

@@ -1,4 +1,4 @@
-"""An event with its plan, and what became of it, as the body of a frame."""
+"""The body of a frame with an event and its plan, or with the result of storing it."""
 
 import struct
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _STORED, _DUPLICATE, _UNAVAILABLE, _FAILED = b"s", b"d", b"u", b"f"
 
 
 class PlannedEvent(NamedTuple):
-    """What the store's `append` takes."""
+    """The arguments of the store's `append`."""
 
     event: Event
     plan: tuple[PlannedDelivery, ...]
@@ -28,8 +28,10 @@ class PlannedEvent(NamedTuple):
 
 
 def encode_event(event: Event, plan: Sequence[PlannedDelivery], routing: Routing, window: int) -> tuple[bytes, ...]:
-    """The parts of the body: a list in JSON, and the event's body as it came. Raises StoreError when the event holds a
-    text that no store can keep."""
+    """The parts of the body: a list in JSON, and the event's body unchanged.
+
+    Raises StoreError when the event holds a text that no store can keep.
+    """
     facts = (event.id, event.source, event.method, event.path, event.query, event.headers, event.ip, event.received_at,
              event.dedupe_key, routing.ruleset, routing.matched, routing.errors, window)  # fmt: skip
     planned = [_PLANNED(one) for one in plan]
@@ -41,7 +43,7 @@ def encode_event(event: Event, plan: Sequence[PlannedDelivery], routing: Routing
 
 
 def decode_event(body: bytes) -> PlannedEvent:
-    """The event of a body."""
+    """The event in a body."""
     start = _LENGTH.size
     end = start + _LENGTH.unpack_from(body)[0]
     facts, planned = orjson.loads(memoryview(body)[start:end])
@@ -59,7 +61,7 @@ def _planned(values: list[Any]) -> PlannedDelivery:
 
 
 def encode_result(stored: Appended) -> bytes:
-    """The event is stored, or was before."""
+    """The event is stored, now or earlier."""
     return _DUPLICATE + stored.event_id.encode() if stored.duplicate else _STORED
 
 
@@ -70,7 +72,7 @@ def encode_failure(error: BaseException) -> bytes:
 
 
 def decode_result(body: bytes, event_id: str) -> Appended | StoreError:
-    """What became of the event with that id."""
+    """The result for the event with this id."""
     code, text = body[:1], body[1:].decode()
     if code == _STORED:
         return Appended(event_id)

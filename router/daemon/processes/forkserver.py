@@ -1,4 +1,4 @@
-"""The process that intake processes are forked from. It has loaded all modules, and has no threads and no files."""
+"""The process that intake processes are forked from. It has loaded all modules, and has no threads or open files."""
 
 import contextlib
 import multiprocessing.context
@@ -10,30 +10,31 @@ import threading
 
 import structlog
 
-START_SECONDS = (
-    10.0  #: that one fork may take; it takes milliseconds, and a new forkserver loads its modules in 1 to 2 s
-)
+START_SECONDS = 10.0  #: limit of one fork; it takes milliseconds, and a new forkserver loads its modules in 1 to 2 s
 
 log = structlog.get_logger()
 
 
 def forkserver() -> multiprocessing.context.ForkServerContext:
-    """The context whose processes are forked from it; the first one starts it."""
+    """The context whose processes are forked from it. The first such process starts it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "router.daemon.processes.preload"])
     return context
 
 
 def warm_up() -> None:
-    """Start it now. It loads its modules while this process does something else."""
+    """Start it now, so that it loads its modules while this process does other work."""
     forkserver()
-    with contextlib.suppress(OSError, AttributeError):  # then the first process starts it, and says why it can't
+    with contextlib.suppress(OSError, AttributeError):  # the first process will start it, and report why it can't
         multiprocessing.forkserver.ensure_running()
 
 
 def start_process(process: multiprocessing.process.BaseProcess, pid: int) -> None:
-    """Start a process. If the forkserver with that pid does not answer, it is killed: this raises EOFError or OSError,
-    and the next call starts another forkserver."""
+    """Start a process.
+
+    If the forkserver with this pid does not answer, it is killed, and this raises EOFError or OSError. The next call
+    starts another forkserver.
+    """
     late = threading.Timer(START_SECONDS, end_forkserver, (pid,))
     late.daemon = True
     late.start()
@@ -44,7 +45,8 @@ def start_process(process: multiprocessing.process.BaseProcess, pid: int) -> Non
 
 
 def end_forkserver(pid: int) -> None:
-    """Kill a forkserver that does not answer; does nothing if this process has no such child. Its children live on."""
+    """Kill a forkserver that does not answer. Does nothing if this process has no such child. Its children stay
+    alive."""
     try:
         ended = not pid or os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:

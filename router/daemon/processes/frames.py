@@ -4,32 +4,32 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple, cast
 
-_LARGE = 1024 * 1024  #: bytes of a body that is not copied
+_LARGE = 1024 * 1024  #: bytes; a larger body is not copied
 _HEADER = struct.Struct("<IBQ")  # length of the body, kind, number
 
 
 class Kind(IntEnum):
     """What a frame says. Bodies are JSON, unless said otherwise."""
 
-    # From an intake process.
+    # Sent by an intake process.
     READY = 1  #: rules of this generation (the number) are loaded; the body is the pid of its forkserver
     SERVING = 2
-    APPEND = 3  #: an event to commit; the number is the sender's, and its answer has the same (event_frames.py)
-    CANCEL = 4  #: the sender of that event was told that it is not stored
+    APPEND = 3  #: an event to commit; its RESULT has the same number (event_frames.py)
+    CANCEL = 4  #: the event's sender was told that it is not stored
     LINE = 5  #: a line of the log; the number is 1 when it is urgent; the body is the line
     COUNTS = 6  #: what was counted since the last frame of this kind (counts.py); the number is the request's, or 0
-    PONG = 7  #: the loop turns; the number is the ping's
-    PREPARED = 8  #: rules of this generation can be taken
-    REFUSED = 9  #: they can't; the body lists the problems
-    SWAPPED = 10  #: requests are judged by rules of this generation from now on
+    PONG = 7  #: the loop runs; the number is that of the ping
+    PREPARED = 8  #: rules of this generation are ready for SWAP
+    REFUSED = 9  #: the rules can't be loaded; the body lists the problems
+    SWAPPED = 10  #: requests are judged by rules of this generation from here on
     RENEWED = 11  #: the TLS certificate was read again, or the old one stays
     BYE = 12  #: all requests are answered, and the process ends
     EXPECT = 13  #: the sender of an event that follows waits for a first attempt's answer (answer_frames.py)
-    FORGET = 14  #: it does no longer; the number is that of EXPECT
+    FORGET = 14  #: the sender stopped waiting; the number is that of EXPECT
 
-    # From the main process.
+    # Sent by the main process.
     SERVE = 20  #: take requests
-    RESULT = 21  #: what became of an event (event_frames.py)
+    RESULT = 21  #: the result of storing an event (event_frames.py)
     PING = 22  #: the body is the main process's clock (wall_clock.py)
     COLLECT = 23  #: send COUNTS now
     PREPARE = 24  #: load this text
@@ -44,7 +44,7 @@ class Frame(NamedTuple):
 
     kind: int
     number: int
-    body: bytes  #: of a large frame a memoryview, since copying 25 MB would stop all threads for 10 to 20 ms
+    body: bytes  #: of a large frame a memoryview: copying 25 MB would stop all threads for 10 to 20 ms
 
 
 def pack(kind: Kind, number: int = 0, *parts: bytes) -> bytes:
@@ -53,7 +53,7 @@ def pack(kind: Kind, number: int = 0, *parts: bytes) -> bytes:
 
 
 class FrameReader:
-    """Takes bytes as they come, and gives whole frames."""
+    """Collects bytes and returns whole frames."""
 
     __slots__ = ("_buffer",)
 
@@ -72,7 +72,7 @@ class FrameReader:
                 end = at + head + length
                 if end > size:
                     break
-                if length > _LARGE:  # it keeps this buffer
+                if length > _LARGE:  # the frame's body is a view of this buffer
                     found.append(Frame(kind, number, cast("bytes", view[at + head : end])))
                     self._buffer = bytearray()
                     return found + self.feed(bytes(view[end:]))

@@ -1,4 +1,4 @@
-"""Where an intake process hears the answers of first attempts, which the main process makes."""
+"""Gives an intake process the answers of first attempts, which the main process makes."""
 
 import itertools
 import threading
@@ -26,7 +26,7 @@ class HandedAnswers:
     def expect(
         self, delivery_id: str, rule: str, action: str, target: str, within: float
     ) -> "Future[ActionAnswer | None]":
-        """See FirstAnswers.expect. The main process ends it in time."""
+        """See FirstAnswers.expect. The main process keeps the time limit."""
         future: Future[ActionAnswer | None] = Future()
         with self._lock:
             if self._gone or len(self._asked) >= MOST:
@@ -46,7 +46,7 @@ class HandedAnswers:
             self._end(number, None)
 
     def answered(self, frame: Frame) -> None:
-        """The main process tells an answer, or that there is none."""
+        """The main process sends an answer, or that there is none."""
         self._end(frame.number, decode_answer(frame.body))
 
     def end_all(self) -> None:

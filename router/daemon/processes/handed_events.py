@@ -1,4 +1,4 @@
-"""Where an intake process puts its events: the main process commits them, and says when."""
+"""Takes the store's place in an intake process: the main process commits the events and reports back."""
 
 import itertools
 import threading
@@ -14,15 +14,15 @@ from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Appended, Event, Routing
 from router.runtime.wakeups import gathered
 
-CREDIT_BYTES = 8 * 1024 * 1024  #: of events that are sent and not answered, or one larger event; some 1,000 pushes
-WAITING_BYTES = 64 * 1024 * 1024  #: of events that wait for credit; above that senders get a 503
-WAITING_EVENTS = 4096  #: the same, as in the store's own queue
+CREDIT_BYTES = 8 * 1024 * 1024  #: of events without a result yet, or one larger event; some 1,000 pushes
+WAITING_BYTES = 64 * 1024 * 1024  #: of events that wait for credit; beyond it senders get a 503
+WAITING_EVENTS = 4096  #: the number of such events; the same as in the store's own queue
 
 _GONE = "the daemon's main process has ended"
 
 
 class _Committed(Future[Appended]):
-    """Cancelled, it takes the event back."""
+    """The future of an event. Cancelling it takes the event back."""
 
     def __init__(self, events: "HandedEvents", number: int, event_id: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Committed(Future[Appended]):
 
 
 class HandedEvents:
-    """The events of one intake process that are not answered yet. Any thread may call it."""
+    """The events of one intake process that have no result yet. Any thread may call it."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
@@ -60,7 +60,7 @@ class HandedEvents:
         errors: Sequence[tuple[str, str]] = (),
         dedupe_window: int = 0,
     ) -> "Future[Appended]":
-        """As the store's `append`."""
+        """Like the store's `append`."""
         committed = _Committed(self, next(self._numbers), event.id)
         try:
             routing = Routing(ruleset, tuple(matched), tuple(errors))
@@ -76,7 +76,7 @@ class HandedEvents:
         return committed
 
     def _take(self, committed: _Committed, frame: bytes) -> str:
-        """Send the event, or keep it until there is credit; gives the reason when neither is possible."""
+        """Send the event, or keep it until there is credit. Returns the reason when neither is possible."""
         if self._gone:
             return _GONE
         if not self._waiting and self._has_credit(committed.size):
@@ -104,12 +104,12 @@ class HandedEvents:
                 self._send_now(committed, frame)
 
     def take_back(self, committed: _Committed) -> None:
-        """Its sender was told that the event is not stored. Its credit comes back with its result."""
+        """The sender was told that the event is not stored. Its credit returns with its result."""
         if committed.number in self._sent:
             self._send(pack(Kind.CANCEL, committed.number))
 
     def results(self, frames: Iterable[Frame]) -> None:
-        """What became of some events."""
+        """The results of some events have come."""
         with gathered():
             for frame in frames:
                 with self._lock:
@@ -122,7 +122,7 @@ class HandedEvents:
                 self._send_waiting()
 
     def fail_all(self) -> None:
-        """The main process is gone: whether it stored an event that it has not answered, nobody knows here."""
+        """The main process is gone. Nobody here knows whether it stored an event that has no result."""
         with self._lock:
             self._gone = True
             left = [*self._sent.values(), *(committed for committed, _ in self._waiting)]
@@ -134,7 +134,7 @@ class HandedEvents:
 
 
 def _end(committed: _Committed, result: Appended | StoreError) -> None:
-    with suppress(InvalidStateError):  # its sender was answered before
+    with suppress(InvalidStateError):  # its sender has an answer already
         if isinstance(result, StoreError):
             committed.set_exception(result)
         else:

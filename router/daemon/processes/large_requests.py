@@ -24,22 +24,22 @@ class HandedRequest(NamedTuple):
     """A request as it arrives at the process that judges it."""
 
     request: Request
-    since: float  #: monotonic, when it was handed over
+    since: float  #: monotonic, the time when it was handed over
 
 
 def queue() -> tuple[socket.socket, socket.socket]:
-    """The end of the intake processes, and that of the process that judges. Both block."""
+    """The ends of the queue: for the intake processes, and for the process that handles large requests. Both block."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 class LargeRequests:
-    """Hands requests over. Any thread may call it; each call blocks until the reply is there."""
+    """Hands large requests over. Any thread may call it; each call blocks until the reply comes."""
 
     def __init__(self, queue_end: socket.socket) -> None:
         self._queue = queue_end
 
     def judge(self, inbound: Inbound) -> Reply | None:
-        """The reply, which the other process has counted and logged; None when that process ended before."""
+        """The reply; the other process has counted and logged it. None when that process ended before."""
         try:
             with self._offer() as sock:
                 _send(sock, _head(inbound), inbound.body)
@@ -61,25 +61,25 @@ class LargeRequests:
 
 
 def next_request(queue_end: socket.socket) -> socket.socket | None:
-    """Wait for a request; gives the socket that it comes from. None when no process is left that hands any over."""
+    """Wait for a request. Returns the socket that it comes from; None when no intake process is left."""
     message, descriptors, _, _ = socket.recv_fds(queue_end, len(_OFFER), 1)
     return socket.socket(fileno=descriptors[0]) if message and descriptors else None
 
 
 def read_request(sock: socket.socket) -> HandedRequest:
-    """The request. Raises OSError when the process that hands it over is gone."""
+    """Read the request. Raises OSError when the process that sent it is gone."""
     head, body = _receive(sock)
     method, path, query, headers, ip, since = orjson.loads(head)
     return HandedRequest(Request(method, path, query, tuple(map(tuple, headers)), body, ip), since)
 
 
 def send_reply(sock: socket.socket, reply: Reply) -> None:
-    """Give the reply back. Raises OSError when nobody waits for it any more."""
+    """Send the reply. Raises OSError when nobody waits for it."""
     _send(sock, orjson.dumps((reply.status, reply.content_type, reply.headers)), reply.body)
 
 
 def _head(inbound: Inbound) -> bytes:
-    since = time.monotonic()  # it runs alike in all processes
+    since = time.monotonic()  # this clock is the same in all processes
     return orjson.dumps((inbound.method, inbound.path, inbound.query, inbound.headers, inbound.ip, since))
 
 

@@ -1,5 +1,8 @@
-"""Judges requests with large bodies in a process of its own, so that no process that serves connections holds its
-interpreter for as long as a large body takes: some 10 ms for each MB."""
+"""Handles requests with large bodies in a process of their own.
+
+A large body holds an interpreter for some 10 ms for each MB. So this must not happen in a process that serves
+connections.
+"""
 
 import asyncio
 import contextlib
@@ -17,13 +20,13 @@ from router.http.limits import ANSWER_SECONDS, THREADS
 from router.http.loops import new_event_loop
 from router.http.problem import refusal
 
-_LOOK_SECONDS = 0.02  #: between two looks at whether all requests are answered, at the end
+_LOOK_SECONDS = 0.02  #: at the end, between two checks whether all requests are answered
 
 log = structlog.get_logger()
 
 
 class LargeServer:
-    """As much of a server as an intake process needs. Its loop serves the link to the main process alone."""
+    """The part of a server that an intake process needs. Its loop only serves the link to the main process."""
 
     def __init__(self, handler: Handler, queue_end: socket.socket) -> None:
         self._handler = handler
@@ -36,7 +39,7 @@ class LargeServer:
         self._thread = threading.Thread(target=self._run, name="large", daemon=True)
 
     def start(self) -> None:
-        """Judge what comes."""
+        """Start to handle requests."""
         self._thread.start()
         for thread in self._threads:
             thread.start()
@@ -46,21 +49,22 @@ class LargeServer:
         self._loop.call_soon_threadsafe(answer)
 
     def is_busy(self) -> bool:
-        """Whether a request is being judged."""
+        """Whether a request is being handled."""
         return self._under_way > 0
 
     def connections(self) -> tuple[int, int]:
-        """It has none of senders."""
+        """Always zero: senders don't connect to this process."""
         return 0, 0
 
     def drain(self, timeout: float) -> None:
-        """Wait until what has begun is answered. The main process stops it last, when nobody hands over anything."""
+        """Wait until the requests under way are answered. The main process stops this process last, when no requests
+        come."""
         until = time.monotonic() + timeout
         while self._under_way and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
 
     def stop(self) -> None:
-        """End the threads, once nobody is left who could hand over anything."""
+        """End the threads. Call it when no requests can come."""
         for thread in self._threads:
             thread.join()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -81,15 +85,15 @@ class LargeServer:
             self._count(-1)
 
     def _judge(self, handed: HandedRequest) -> Reply | None:
-        """The reply; None when it has waited for its turn too long."""
+        """The reply; None when the request has waited too long for its turn."""
         until = handed.since + ANSWER_SECONDS
         if time.monotonic() >= until:
             return None
         try:
             given = self._handler(handed.request)
-            del handed  # its memory is free while the event waits for its commit
+            del handed  # frees its memory while the event waits for its commit
             return given.reply(max(0.0, until - time.monotonic())) if isinstance(given, Pending) else given
-        except Exception as error:  # this sender gets an answer, and the others go on
+        except Exception as error:  # a fault with one request must not end the others
             log.error("request failed by a fault of ours", exc_info=error)
             return refusal(500)
 

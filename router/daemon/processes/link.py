@@ -15,9 +15,11 @@ Receive = Callable[[list[Frame]], None]
 
 
 class Link(asyncio.Protocol):
-    """Sends what gathers in one turn of its loop with one write. Any thread may send; all else belongs to the loop.
+    """Sends the frames of one turn of its loop with one write. Any thread may send; everything else belongs to the
+    loop.
 
-    `received` is called with the frames of one read, `lost` once: when the other process is gone, or has closed.
+    `received` is called with the frames of one read. `lost` is called once: when the other process is gone or has
+    closed.
     """
 
     def __init__(self, received: Receive, lost: Callable[[], None], reader: FrameReader | None = None) -> None:
@@ -37,12 +39,13 @@ class Link(asyncio.Protocol):
         await self._loop.create_unix_connection(lambda: self, sock=sock)
 
     def send(self, data: bytes) -> None:
-        """Send a frame soon; does nothing when the other process is gone."""
+        """Send a frame soon. Does nothing when the other process is gone."""
         self.put(data)
         self.wake()
 
     def send_later(self, data: bytes) -> None:
-        """Send a frame with the next ones, within GATHERED_SECONDS: each write costs both processes a system call."""
+        """Send a frame together with later ones, within GATHERED_SECONDS. Each write costs both processes a system
+        call."""
         self.put(data)
         if self._loop is None or self._flushing or self._gathering or self._ended:
             return
@@ -53,7 +56,7 @@ class Link(asyncio.Protocol):
             self._call(self._gather)
 
     def put(self, data: bytes) -> None:
-        """Have a frame sent after the next `wake`."""
+        """Queue a frame. The next `wake` sends it."""
         if not self._ended:
             self._waiting.append(data)
 
@@ -69,10 +72,10 @@ class Link(asyncio.Protocol):
             self._call(self._flush)
 
     def _call(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function; any thread."""
+        """Have the loop call a function. Any thread may ask."""
         try:
             cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(function)
-        except RuntimeError:  # the loop has ended, and the process is about to
+        except RuntimeError:  # the loop has ended, and the process is about to end
             self._ended = True
 
     def _gather(self) -> None:
@@ -84,7 +87,7 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def take_waiting(self) -> bytes:
-        """The frames that wait, for a process that ends before its loop begins."""
+        """Remove and return the waiting frames, for a process that ends before its loop begins."""
         return b"".join([self._waiting.popleft() for _ in range(len(self._waiting))])
 
     @property
@@ -93,12 +96,12 @@ class Link(asyncio.Protocol):
         return len(self._waiting)
 
     def is_sent(self) -> bool:
-        """Whether all frames are with the kernel; any thread may ask."""
+        """Whether the kernel has all frames. Any thread may ask."""
         transport = self._transport
         return self._ended or not (self._waiting or transport is None or transport.get_write_buffer_size())
 
     def close(self) -> None:
-        """Close this end, frames that wait included."""
+        """Close this end and drop the waiting frames."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -109,7 +112,7 @@ class Link(asyncio.Protocol):
             return
         transport.write(b"".join([waiting.popleft() for _ in range(len(waiting))]))
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

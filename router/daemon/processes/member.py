@@ -31,16 +31,16 @@ from router.observe.metrics import Labels, MetricCounts, Metrics
 from router.runtime.wakeups import wake_up
 from router.store.contract import EventSink
 
-SILENT_PINGS = 5  #: that may stay without an answer, one each second; a process that is stopped or hangs is replaced
+SILENT_PINGS = 5  #: how many pings, one a second, may stay unanswered before a process that hangs is replaced
 
 log = structlog.get_logger()
 
 Answer = tuple[Problem, ...] | None
-"""To a question about rules: no problems, its problems, or None: the process is gone."""
+"""The answer to a question about rules: its problems, empty for none; None when the process is gone."""
 
 
 class Member:
-    """One process. `received` and `lost` belong to the hub's loop; any thread may call all else."""
+    """One process. `received` and `lost` belong to the hub's loop; any thread may call the other methods."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Member:
         answers: Answers,
         changed: Callable[["Member"], None],
     ) -> None:
-        """`changed` is called in the loop when the process is ready, serves, or is gone."""
+        """`changed` is called in the loop when the process becomes ready, serves, or is gone."""
         self.number = number
-        self.generation = 0  #: of the rules that it has loaded
+        self.generation = 0  #: the generation of the rules that it has loaded
         self.forked_from = 0  #: the forkserver's pid; 0 before it is known
         self.told_to_serve = self.serves = self.is_gone = False
-        self.ended_well = False  #: it said that it ends
+        self.ended_well = False  #: it announced its end
         self.problems: tuple[Problem, ...] = ()  #: why it can't load the rules at its start
-        self.state: dict[str, int] = {}  #: what it told last: connections and their limit, lines_lost
+        self.state: dict[str, int] = {}  #: its last report: connections and their limit, lines_lost
         self.since = time.monotonic()
         self.last_event = 0.0  #: monotonic
         self.process: multiprocessing.process.BaseProcess | None = None
@@ -80,10 +80,10 @@ class Member:
         """Its process id; 0 before it is known."""
         return (self.process.pid or 0) if self.process is not None else 0
 
-    # Questions.
+    # Questions to the process.
 
     def ask(self, kind: Kind, number: int, body: bytes, answered: Kind) -> "Future[Answer]":
-        """Send a frame whose answer is of that kind, with the same number."""
+        """Send a frame. Its answer is of the given kind and has the same number."""
         future: Future[Answer] = Future()
         with self._lock:
             if self.is_gone:
@@ -104,18 +104,18 @@ class Member:
             question.set_result(answer)
 
     def check(self) -> bool:
-        """Ping it; False when it has not answered for too long."""
+        """Ping the process. False when it has not answered for too long."""
         if self._pings - self._pongs >= SILENT_PINGS:
             return False
         self._pings += 1
         if self.serves:
             self.link.send(pack(Kind.PING, self._pings, CLOCK.encode()))
         else:
-            self._pongs = self._pings  # loading rules takes as long as it takes
+            self._pongs = self._pings  # loading rules may take any time
         return True
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process at once."""
         if self.pid and not self.is_gone:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -127,7 +127,7 @@ class Member:
     # In the hub's loop.
 
     def received(self, frames: list[Frame]) -> None:
-        """Frames that it sent."""
+        """Handle frames that the process sent."""
         for frame in frames:
             match frame.kind:
                 case Kind.APPEND:
@@ -169,7 +169,7 @@ class Member:
         self._answers.expect(*expected).add_done_callback(partial(self._answered, frame.number))
 
     def _answered(self, number: int, future: "Future[ActionAnswer | None]") -> None:
-        """The delivery loop's thread, or this loop's."""
+        """Send an answer that the process waits for. Called by the delivery loop's thread or this loop's."""
         if self._expected.pop(number, None) is not None:
             self.link.put(pack(Kind.ANSWERED, number, *encode_answer(future.result())))
             wake_up(self.link.wake)
@@ -185,7 +185,7 @@ class Member:
         future.add_done_callback(partial(self._ended, frame.number, event.source, rules))
 
     def _ended(self, number: int, source: str, rules: set[str], future: "Future[Appended]") -> None:
-        """The store's thread, or the loop's, which cancels."""
+        """Send the result of an event. Called by the store's thread, or by the loop's for a cancelled event."""
         self._appends.pop(number, None)
         try:
             stored = future.result()
@@ -200,7 +200,7 @@ class Member:
         wake_up(self.link.wake)  # once for all of a commit
 
     def _expect_counts(self, source: str, rules: set[str], stored: Appended) -> None:
-        """The process will count the event when it answers; unless it is gone."""
+        """Remember that the process will count this event when it answers. If it is gone, count the event here."""
         expected = [(DUPLICATES, (source,))] if stored.duplicate else [(EVENTS, (source,))]
         if not stored.duplicate:
             expected += [(MATCHES, (rule,)) for rule in rules]
@@ -222,7 +222,7 @@ class Member:
             self._answer(Kind.COUNTS, frame.number, ())
 
     def lost(self) -> None:
-        """Its socket ended: the process is gone, or about to be."""
+        """Its socket ended: the process is gone or about to end."""
         self.kill()
         with self._lock:
             self.is_gone, self.serves = True, False
@@ -230,7 +230,7 @@ class Member:
         for delivery_id in list(self._expected.values()):
             self._answers.forget(delivery_id)
         for append in list(self._appends.values()):
-            append.cancel()  # its sender has no connection any more, and will repeat the event
+            append.cancel()  # its sender has lost the connection and will repeat the event
         self._count_the_rest()
         for question in questions:
             with contextlib.suppress(InvalidStateError):
@@ -238,7 +238,7 @@ class Member:
         self._changed(self)
 
     def _count_the_rest(self) -> None:
-        """Count the events that it did not live to count. Rules without an action are not among them."""
+        """Count the events that the process did not live to count. Rules without an action are left out."""
         with self._lock:
             rest, self._uncounted = self._uncounted, Counter()
         counts: dict[MetricFamily, dict[Labels, int]] = {}

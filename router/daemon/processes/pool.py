@@ -1,4 +1,4 @@
-"""The intake as several processes: starts them, replaces those that end or hang, and speaks for all of them."""
+"""The intake as several processes: starts them, replaces those that end or hang, and acts as one server for all."""
 
 import asyncio
 import atexit
@@ -31,13 +31,13 @@ from router.rules.ruleset import Ruleset
 from router.store.contract import EventSink
 
 CHECK_SECONDS = 1.0  #: between two pings of each process
-AGAIN_SECONDS = 2.0  #: from a start that failed to the next try; one that served is replaced at once
-MISSING_SECONDS = 5.0  #: that a process may be missing before the daemon counts as not ready
-SWAP_SECONDS = 5.0  #: that a process may take to take prepared rules; then it is replaced
-PREPARE_SECONDS = 120.0  #: that it may take to load rules; 100,000 take some 15 s
-COLLECT_SECONDS = 0.5  #: that a scrape waits for counts
-FIRST_SECONDS = 120.0  #: that the daemon's start waits for all processes
-_KILLED_SECONDS = 5.0  #: from a kill to the end of the process
+AGAIN_SECONDS = 2.0  #: from a failed start to the next try; a process that has served is replaced at once
+MISSING_SECONDS = 5.0  #: how long a process may be missing before the daemon counts as not ready
+SWAP_SECONDS = 5.0  #: how long a process may take to swap in prepared rules; then it is replaced
+PREPARE_SECONDS = 120.0  #: how long it may take to load rules; 100,000 rules take some 15 s
+COLLECT_SECONDS = 0.5  #: how long a scrape waits for counts
+FIRST_SECONDS = 120.0  #: how long the daemon's start waits for all processes
+_KILLED_SECONDS = 5.0  #: how long a killed process may take to end
 
 log = structlog.get_logger()
 
@@ -48,12 +48,12 @@ class _Place:
 
     number: int
     member: Member | None = field(default=None)
-    start_at: float = field(default=0.0)  #: monotonic; not before
+    start_at: float = field(default=0.0)  #: monotonic; the earliest time of the next start
     missing_since: float = field(default=0.0)  #: monotonic; 0: it serves
 
 
 class IntakeProcesses:
-    """The intake, with the interface of a server. Any thread may call it, but `start` and `stop`."""
+    """The intake, with the interface of a server. Any thread may call it; `start` and `stop` belong to one thread."""
 
     def __init__(
         self,
@@ -74,35 +74,37 @@ class IntakeProcesses:
         self._answers = answers
         self._store = store
         self._metrics = metrics
-        self.changed: Callable[[], None] = lambda: None  #: called when a process began to serve, or ended
+        self.changed: Callable[[], None] = lambda: None  #: called when a process begins to serve, or has ended
         self._listening = listen(settings.listen.host, settings.listen.port)
         self.port = int(self._listening.getsockname()[1])
         self._context = forkserver()
         self._forked_from = 0  #: the forkserver's pid; 0 before a process told it
         self._places = [_Place(number) for number in range(1, settings.processes + 1)]
-        self._large = _Place(LARGE)  # of the process that judges large requests; they wait in this queue
+        self._large = _Place(LARGE)  # of the process for large requests, which wait in this queue
         self._to_judge, self._judged = queue()
         self._loop = new_event_loop()
         self._hub = threading.Thread(target=self._loop.run_forever, name="processes", daemon=True)
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._wake = threading.Event()
-        self._state = threading.Condition()  # notified when a process changes; guards _rules and who is told to serve
+        # notified when a process changes; guards _rules and the list of those that serve
+        self._state = threading.Condition()
         self._generation = 1
         self._rules = self._to_load(ruleset, 1)
         self._prepared: set[Member] = set()  #: processes that have loaded the rules of the last generation
         self._numbers = itertools.count(1)  #: of questions
-        self._untold = False  #: `changed` has to be called
+        self._untold = False  # `changed` must be called
         self._stopping = False
-        self.replaced = 0  #: processes that ended without being told to
+        self.replaced = 0  #: processes that ended unexpectedly
 
     def _to_load(self, ruleset: Ruleset, generation: int) -> RulesToLoad:
         return RulesToLoad(generation, ruleset.text, str(self._settings.rules))
 
-    # As a server.
+    # The interface of a server.
 
     def start(self) -> None:
         """Serve. Returns when all processes do. Raises StartError when they can't."""
-        atexit.register(self._kill_all)  # runs before that of multiprocessing, which waits for each process
+        # multiprocessing's own exit handler waits for each process; this one runs before it
+        atexit.register(self._kill_all)
         self._hub.start()
         self._supervisor.start()
         until = time.monotonic() + FIRST_SECONDS
@@ -123,7 +125,7 @@ class IntakeProcesses:
         return any(member.last_event > since for member in self._members())
 
     def connections(self) -> tuple[int, int]:
-        """How many are open in all processes, as they told last, and how many may be."""
+        """The connections in all processes, as last reported, and their limit."""
         states = [place.member.state for place in self._places if place.member is not None]
         open_ = sum(state.get("connections", 0) for state in states)
         wanted = self._settings.max_connections
@@ -136,7 +138,7 @@ class IntakeProcesses:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes requests: at least one process serves, and none has been missing for long."""
+        """Whether the intake works: at least one process serves, and none is missing for long."""
         if self._stopping or not self._hub.is_alive():
             return False
         since = time.monotonic() - MISSING_SECONDS
@@ -174,7 +176,7 @@ class IntakeProcesses:
     # Rules.
 
     def prepare(self, ruleset: Ruleset) -> None:
-        """Have all processes load rules, without taking them. Raises RulesError when one can't."""
+        """Have all processes load rules without using them. Raises RulesError when one can't."""
         self._generation += 1
         rules = self._to_load(ruleset, self._generation)
         asked = [(member, member.prepare(rules)) for member in self._members() if member.told_to_serve]
@@ -188,7 +190,7 @@ class IntakeProcesses:
                 member.kill()
 
     def swap(self, ruleset: Ruleset) -> None:
-        """Have all processes take the rules that they prepared last; those that don't are replaced."""
+        """Have all processes use the rules that they prepared last. Those that fail are replaced."""
         rules = self._to_load(ruleset, self._generation)
         with self._state:
             self._rules = rules  # who becomes ready from here on gets these
@@ -197,7 +199,7 @@ class IntakeProcesses:
         asked = [(member, member.ask(*swap)) for member in serving if member in self._prepared]
         until = time.monotonic() + SWAP_SECONDS
         silent = [member for member, future in asked if _within(future, until) is None and not member.is_gone]
-        silent += [member for member in serving if member not in self._prepared]  # began to serve in between
+        silent += [member for member in serving if member not in self._prepared]  # these began to serve in the meantime
         for member in silent:
             log.error("intake process does not take new rules; it is replaced", process=member.number, pid=member.pid)
             member.kill()
@@ -209,7 +211,7 @@ class IntakeProcesses:
         self._ask_all(Kind.RENEW, Kind.RENEWED, SWAP_SECONDS)
 
     def collect(self) -> None:
-        """Have all processes hand over what they counted."""
+        """Have all processes send their counts."""
         self._ask_all(Kind.COLLECT, Kind.COUNTS, COLLECT_SECONDS)
 
     def _ask_all(self, question: Kind, answer: Kind, seconds: float) -> None:
@@ -217,7 +219,7 @@ class IntakeProcesses:
         for future in [member.ask(question, number, b"", answer) for member in self._members() if member.serves]:
             _within(future, until)
 
-    # The processes' lives.
+    # Starts and ends of processes.
 
     def _supervise(self) -> None:
         next_check = time.monotonic() + CHECK_SECONDS
@@ -225,7 +227,7 @@ class IntakeProcesses:
             for place in self._all_places():
                 try:
                     self._fill(place)
-                except Exception:  # the boundary of a thread that has to live on
+                except Exception:  # this thread must continue whatever happens
                     log.exception("an intake process can't be started; trying again", process=place.number)
                     place.start_at = time.monotonic() + AGAIN_SECONDS
             if self._untold:
@@ -264,12 +266,12 @@ class IntakeProcesses:
         place.member = None
 
     def _reap(self, member: Member) -> int | None:
-        """Wait for the end of a process that was killed or ended; gives its exit code."""
+        """Wait for the end of a process that was killed or has ended. Returns its exit code."""
         process = member.process
         if process is None:
             return None
         process.join(_KILLED_SECONDS)
-        if process.exitcode is None:  # its forkserver has to tell, and does not
+        if process.exitcode is None:  # the forkserver should report its end, and does not
             end_forkserver(self._forked_from)
             process.join(_KILLED_SECONDS)
         return process.exitcode
@@ -294,7 +296,7 @@ class IntakeProcesses:
         asyncio.run_coroutine_threadsafe(member.attach(ours), self._loop).result(_KILLED_SECONDS)
 
     def _member_changed(self, member: Member) -> None:
-        """In the loop."""
+        """A process changed. Called in the loop."""
         self._forked_from = member.forked_from or self._forked_from
         place = self._large if member.number == LARGE else self._places[member.number - 1]
         with self._state:
@@ -305,7 +307,7 @@ class IntakeProcesses:
             elif member.generation == self._rules.generation:
                 member.told_to_serve = True
                 member.link.send(pack(Kind.SERVE))
-            else:  # a reload went by
+            else:  # the rules were reloaded in between
                 member.link.send(pack(Kind.PREPARE, self._rules.generation, self._rules.encode()))
             self._state.notify_all()
         if member.serves:
@@ -321,11 +323,12 @@ class IntakeProcesses:
             return
         self._stopping = True
         self._wake.set()
-        self._listening.close()  # the processes take what the kernel has queued, and close theirs
+        self._listening.close()  # the processes accept what the kernel has queued, and close their own copies
         if self._supervisor.is_alive():
             self._supervisor.join(_KILLED_SECONDS)
         self._end([place.member for place in self._places if place.member is not None], timeout)
-        self._end([] if self._large.member is None else [self._large.member], 0)  # the others waited for its answers
+        # last, since the others waited for its answers
+        self._end([] if self._large.member is None else [self._large.member], 0)
         self._to_judge.close()
         self._judged.close()
         if self._hub.is_alive():
@@ -357,7 +360,7 @@ def _serves(place: _Place) -> bool:
 
 
 def _within(future: "Future[Answer]", until: float) -> Answer:
-    """The answer; None when the process is gone, or too slow."""
+    """The answer; None when the process is gone or too slow."""
     try:
         return future.result(max(0.0, until - time.monotonic()))
     except TimeoutError:

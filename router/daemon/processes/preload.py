@@ -1,8 +1,8 @@
 """Imported once by the process that all intake processes and the view process are forked from, so that they share its
 memory.
 
-It has no threads and no files open. Like its children it follows the main process, and ends with it: a service manager
-signals each process of the service, and a terminal each process of the foreground.
+It has no threads and no open files. Like its children it ends with the main process: a service manager signals every
+process of the service, and a terminal every process in the foreground.
 """
 
 import gc
@@ -18,4 +18,4 @@ for number in FOLLOWS:
 serve = router.daemon.processes.child.serve
 serve_views = router.daemon.view_process.child.serve_views
 gc.collect()
-gc.freeze()  # or the first collection in a child would write to all of it, and so copy it
+gc.freeze()  # otherwise the first collection in a child would write to all of this memory, and so copy it

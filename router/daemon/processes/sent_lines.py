@@ -1,4 +1,4 @@
-"""The log of an intake process: its lines go through the main process, so that no two are torn."""
+"""The log of an intake process. Its lines go through the main process, so that lines never mix."""
 
 import os
 
@@ -8,7 +8,7 @@ from router.observe.logging.line_writer import MAX_WAITING
 
 
 class SentLines:
-    """A logger of structlog. Any thread may call it. Without a main process it writes to standard error."""
+    """A logger of structlog. Any thread may call it. When the main process is gone it writes to standard error."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -22,7 +22,7 @@ class SentLines:
     debug = info
 
     def warning(self, line: bytes) -> None:
-        """Send a line that is to be written at once."""
+        """Send a line that must be written at once."""
         self._send(line, urgent=True)
 
     error = critical = warning

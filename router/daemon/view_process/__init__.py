@@ -1,1 +1,2 @@
-"""A process of its own for what is read on the admin listener, so that views and events don't share an interpreter."""
+"""A process of its own that reads the store for the admin listener, so that views and events don't share an
+interpreter."""

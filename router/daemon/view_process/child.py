@@ -1,4 +1,4 @@
-"""The view process: answers what is read on the admin listener, from connections of its own to the store."""
+"""The view process: answers reading requests of the admin listener, with its own connections to the store."""
 
 import contextlib
 import gc
@@ -28,13 +28,13 @@ from router.runtime.pacing import GC_PAUSED, GC_THRESHOLD, freeze_garbage
 from router.store.open import open_operator_store
 
 NICE = 10  #: added to its niceness: with few cores, events go first, and views still get a tenth of a core
-_MOST_LINES = 100  #: of the log, that wait for the next answer
+_MOST_LINES = 100  #: lines of the log that wait for the next answer
 
 log = structlog.get_logger()
 
 
 def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
-    """Answer until the daemon closes the channels, or is gone."""
+    """Answer until the daemon closes the channels or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the daemon says when to stop
         signal.signal(number, signal.SIG_IGN)
     remove_variables(os.environ)
@@ -85,7 +85,7 @@ class _Lines:
 
 
 def _handle(start: ViewStart) -> DaemonHandle:
-    """The daemon, as far as readings need it. Raises RulesError, StoreError."""
+    """The parts of the daemon that readings need. Raises RulesError, StoreError."""
     loader = rules_loader(start.settings, start.environ)
     with GC_PAUSED:
         ruleset = loader.load_again(start.rules.text, start.rules.file).require()
@@ -109,7 +109,7 @@ def _not_here(_: object) -> NoReturn:
 
 
 def _serve(channel: Channel, daemon: DaemonHandle, lines: _Lines) -> None:
-    """Answer the questions of one channel. Its end is the end of the process."""
+    """Answer the questions of one channel. The end of the channel ends the process."""
     try:
         while True:
             question: Question = channel.recv()

@@ -1,4 +1,4 @@
-"""What the daemon and its view process tell each other. They are one program, so their objects travel as they are."""
+"""The messages between the daemon and its view process. Both run the same program, so objects are sent as they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from router.daemon.processes.start import Logging, RulesToLoad
 from router.daemon.settings import Settings
 from router.domain.reply import Reply
 
-CHANNELS = 4  #: questions at once, as many as the admin listener asks of the store
+CHANNELS = 4  #: questions at once, as many as requests of the admin listener may use the store
 
 Channel = Connection
 """Between one thread of each process: a question, its answer, the next question."""
@@ -17,7 +17,7 @@ Channel = Connection
 
 @dataclass(frozen=True, slots=True)
 class ViewStart:
-    """What the view process is told when it starts. It ends when the rules change: another one begins."""
+    """The data that the view process gets at its start. It ends when the rules change, and a new one starts."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -28,16 +28,16 @@ class ViewStart:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Its first message: it answers from here on."""
+    """Its first message: it answers from now on."""
 
-    forked_from: int  #: the forkserver's process id
+    forked_from: int  #: the process id of its forkserver
     version: str  #: of the program that it has loaded
-    problem: str = ""  #: why it can't answer, and has ended
+    problem: str = ""  #: why it can't answer and has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A reading, and what only the daemon knows at that moment."""
+    """A reading, with the facts that only the daemon knows."""
 
     reading: Reading
     checks: Mapping[str, bool]  #: of readiness
@@ -46,9 +46,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply, or why there is none. All are empty after a fault: then the daemon meets it as well, and reports it."""
+    """A reply, or why there is none. Everything is empty after a fault: then the daemon makes the reading itself and
+    reports it."""
 
     reply: Reply | None = None
     store_error: str = ""
     problem: tuple[int, str] | None = None  #: of a view: status and text
-    lines: tuple[bytes, ...] = field(default=())  #: of the log, written meanwhile
+    lines: tuple[bytes, ...] = field(default=())  #: lines that were logged in the meantime

@@ -1,4 +1,5 @@
-"""The daemon's side of its view process: starts it when views are read beside events, and ends it when none are."""
+"""The daemon's side of its view process: starts it when views are read while events arrive, and ends it when nobody
+reads."""
 
 import atexit
 import multiprocessing.process
@@ -25,13 +26,13 @@ from router.domain.reply import Reply
 from router.observe.logging.setup import LineLogger
 from router.rules.ruleset import CurrentRuleset, Ruleset
 
-READINGS = 5  #: beside events, within WITHIN_SECONDS, that start it: a page that is open asks more often
+READINGS = 5  #: readings within WITHIN_SECONDS, while events arrive, that start it; an open page asks more often
 WITHIN_SECONDS = 60.0
-IDLE_SECONDS = 600.0  #: without a reading, after which it ends: somebody who looks again soon finds it
-READY_SECONDS = 120.0  #: for its start; 100,000 rules take some 15 s
-ANSWER_SECONDS = 60.0  #: for an answer; a plan of rules takes 10 s at most
+IDLE_SECONDS = 600.0  #: without a reading, after which it ends; somebody who reads again soon still finds it
+READY_SECONDS = 120.0  #: limit of its start; 100,000 rules take some 15 s
+ANSWER_SECONDS = 60.0  #: limit of an answer; a plan of rules takes 10 s at most
 AGAIN_SECONDS = 5.0  #: from the end of one that failed to the start of the next
-_ENDED_SECONDS = 2.0  #: for its end
+_ENDED_SECONDS = 2.0  #: limit of its end
 
 log = structlog.get_logger()
 
@@ -43,13 +44,13 @@ class _Process:
     process: multiprocessing.process.BaseProcess
     channels: tuple[Channel, ...]
     ruleset: Ruleset
-    free: list[Channel]  #: those without a question
-    under_way: int = 0  #: questions
-    over: threading.Event = field(default_factory=threading.Event)  #: it is to end
+    free: list[Channel]  #: channels without a question
+    under_way: int = 0  #: questions that are being answered
+    over: threading.Event = field(default_factory=threading.Event)  #: set when it should end
 
 
 class ViewProcess:
-    """Any thread may call it. Until a process answers, and whenever it does not, the daemon gives the answer itself."""
+    """The view process. Any thread may call it. While no process answers, the daemon gives the answer itself."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class ViewProcess:
         self._current = current
         self._busy = busy
         self._checks = checks
-        self._state = threading.Condition()  # guards all below; notified when a question ends
+        self._state = threading.Condition()  # guards everything below; notified when a question ends
         self._serving: _Process | None = None
         self._keeper: threading.Thread | None = None  #: from the start of a process to its end
         self._beside_events: deque[float] = deque(maxlen=READINGS)  #: monotonic: of the last readings
@@ -77,17 +78,17 @@ class ViewProcess:
 
     @property
     def pid(self) -> int:
-        """The process that answers; 0: none does."""
+        """The process that answers; 0 if there is none."""
         serving = self._serving
         return 0 if serving is None else serving.process.pid or 0
 
     @property
     def lives(self) -> bool:
-        """Whether a process begins, answers or ends."""
+        """Whether a process is starting, answering or ending."""
         return self._keeper is not None
 
     def answer(self, reading: Reading) -> Reply | None:
-        """The reply of the process; None: the daemon has to answer. Raises Problem, StoreError."""
+        """The reply of the process; None: the daemon must answer. Raises Problem, StoreError."""
         with self._state:
             serving = self._found()
             if serving is None or not serving.free:
@@ -102,7 +103,7 @@ class ViewProcess:
         return None if answer is None else self._read(answer)
 
     def stop(self) -> None:
-        """End the process, and start no other."""
+        """End the process and start no other."""
         with self._state:
             self._stopped = True
             keeper = self._keeper
@@ -115,7 +116,7 @@ class ViewProcess:
     # A reading, with or without a process.
 
     def _found(self) -> _Process | None:
-        """The process that has the current rules. One with others ends, and is replaced."""
+        """The process that has the current rules. A process with other rules ends and is replaced."""
         now, serving, busy = time.monotonic(), self._serving, self._busy()
         self._asked_at = now
         if busy:
@@ -135,7 +136,7 @@ class ViewProcess:
             self._keeper.start()
 
     def _ask(self, channel: Channel, reading: Reading) -> Answer | None:
-        """None: the process is gone, or does not answer."""
+        """The answer; None when the process is gone or does not answer."""
         try:
             channel.send(Question(reading, dict(self._checks()), CLOCK.encode()))
             if not channel.poll(ANSWER_SECONDS):
@@ -236,9 +237,9 @@ class ViewProcess:
 
     def _end(self, serving: _Process) -> None:
         process = serving.process
-        process.kill()  # it writes nothing
+        process.kill()  # it has nothing to write
         process.join(_ENDED_SECONDS)
-        if process.exitcode is None:  # its forkserver has to tell, and does not
+        if process.exitcode is None:  # its forkserver should report its end, and does not
             end_forkserver(self._forked_from)
             process.join(_ENDED_SECONDS)
         with self._state:  # who still asks hears that it is gone, and then lets go of the channel

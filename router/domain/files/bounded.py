@@ -31,7 +31,7 @@ class Unreadable(RouterError):
 
     def __init__(self, reason: str, number: int = 0) -> None:
         super().__init__(reason)
-        self.number = number  #: errno; 0: the file is of a kind that is not read
+        self.number = number  #: errno; 0: this kind of file is never read
 
 
 def read_file(path: Path, most: int, *, pipes: bool = False) -> bytes:
@@ -68,7 +68,7 @@ def read_stream(stream: BinaryIO, most: int) -> bytes:
 
 def open_regular(path: Path) -> int:
     """Open a regular file for reading; gives its descriptor. Raises OSError, ValueError, or Unreadable."""
-    _check_kind(path.stat().st_mode)  # before opening: opening would disturb a pipe's writer, or wind a tape
+    _check_kind(path.stat().st_mode)  # checked before opening: opening would disturb a pipe's writer, or wind a tape
     descriptor = os.open(path, _FLAGS)
     try:
         _check_kind(os.fstat(descriptor).st_mode)
@@ -95,7 +95,7 @@ def _check_kind(mode: int) -> None:
         raise Unreadable(os.strerror(errno.EISDIR), errno.EISDIR)
     kind = next((words for is_kind, words in _KINDS if is_kind(mode)), None)
     if kind is not None or not stat.S_ISREG(mode):
-        raise Unreadable(f"{kind or 'it is no file'}, and only a regular file is read; write its content into one")
+        raise Unreadable(f"{kind or 'it is not a file'}, and only a regular file is read; write its content into one")
 
 
 def _too_large(most: int) -> Unreadable:

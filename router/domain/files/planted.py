@@ -16,7 +16,7 @@ def planted(found: os.stat_result) -> str | None:
     if stat.S_ISLNK(found.st_mode):
         return "it is a link"
     if not stat.S_ISREG(found.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if not is_trusted_user(found.st_uid):
         return "it is another user's"
     if found.st_nlink > 1:

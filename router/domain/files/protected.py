@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from glob import glob as glob_names
 from pathlib import Path
 
-_FRESH = 200  #: paths that are examined for each write (some 2 µs each); more paths are examined once a second
+_FRESH = 200  #: paths that are examined again for each write (some 2 µs each); if there are more, once a second
 _OLD_SECONDS = 1.0
 
 _Identity = tuple[int, int]  #: device and inode
@@ -28,7 +28,7 @@ STORE_SUFFIXES = (
     ".lock",
     ".guard",
     ".token",
-)  #: of the files of a store, after its name
+)  #: suffixes of a store's further files
 
 
 class ProtectedPathError(Exception):
@@ -50,7 +50,7 @@ class _Identities:
 class _Pattern:
     """A glob of protected files."""
 
-    base: str  #: the folder that it starts from, symlinks followed
+    base: str  #: the folder where it starts, with symlinks resolved
     parts: tuple[str, ...]  #: globs of names, one for each level below
     what: str
 

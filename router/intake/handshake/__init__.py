@@ -1,1 +1,2 @@
-"""How providers ask whether an address takes their events, and what they have to hear: one module a handshake."""
+"""How providers test whether an address accepts their events, and the answers that they expect. One module for each
+handshake."""

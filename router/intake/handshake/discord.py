@@ -1,7 +1,7 @@
 """Handshake discord: signed PINGs of interactions and of webhook events.
 
 docs.discord.com, "Interactions: Overview" (type 1, answered {"type": 1}) and "Webhook Events" (type 0, answered 204). A
-webhook event that carries something is of type 1 too, but has an `event`.
+webhook event with content is of type 1 too, but has an `event`.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from router.plugins.scheme import Unverified
 
 
 class Options(Base):
-    """Nothing to say."""
+    """It has no options."""
 
 
 class Discord:
@@ -39,5 +39,5 @@ class Discord:
 
 
 def compile(options: Options, build: Build) -> Handshake:  # noqa: A001, ARG001 - the name every such module has
-    """Options in, Handshake out."""
+    """Compile the options to a handshake."""
     return Discord()

@@ -1,7 +1,7 @@
-"""Handshake meta: a GET with a token that you chose and a challenge, answered with the challenge.
+"""Handshake meta: a GET with a token of your choice and a challenge, answered with the challenge.
 
-developers.facebook.com, "Webhooks: Getting started" (Facebook, Instagram, WhatsApp, Messenger). Events themselves are
-POSTs that scheme `hmac` verifies: header X-Hub-Signature-256, prefix `sha256=`.
+developers.facebook.com, "Webhooks: Getting started" (Facebook, Instagram, WhatsApp, Messenger). The events are POSTs
+that scheme `hmac` verifies: header X-Hub-Signature-256, prefix `sha256=`.
 """
 
 import hmac
@@ -64,6 +64,6 @@ class Meta:
 
 
 def compile(options: Options, build: Build) -> Handshake:  # noqa: A001 - the name every such module has
-    """Options in, Handshake out; faults go to the build."""
+    """Compile the options to a handshake. Faults go to the build."""
     token = build.secret(options.verify_token, "verify_token")
     return Meta(token.reveal_bytes() if token.is_set else None)

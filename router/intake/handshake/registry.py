@@ -1,4 +1,4 @@
-"""The handshakes that sources may name: one module each, one line here."""
+"""The handshakes that sources may name: one module and one line here for each."""
 
 from router.intake.handshake import discord, meta, slack, sns
 from router.plugins.handshake import HandshakeKind

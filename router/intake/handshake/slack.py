@@ -1,8 +1,8 @@
 """Handshake slack: a signed `url_verification` event, answered with its challenge, and `ssl_check`, answered 200.
 
-docs.slack.dev, "url_verification event": it comes when a request URL is entered, signed as every event is; and
-"Slash commands": Slack tests the certificate at times by a request that holds `ssl_check=1` and a token, and nothing
-that signs it. An unsigned one is taken for such a test only when it holds nothing else: no event can look like it.
+docs.slack.dev, "url_verification event": Slack sends it when a request URL is entered, signed like every event. "Slash
+commands": now and then Slack tests the certificate with an unsigned request that holds `ssl_check=1` and a token. An
+unsigned request counts as such a test only when it holds nothing else, so it can't look like an event.
 """
 
 import re
@@ -23,11 +23,11 @@ _SIGNATURE = "x-slack-signature"
 _WITH = r"token=[A-Za-z0-9_-]{0,128}"
 _SSL_CHECK = re.compile(rf"ssl_check=1(&{_WITH})?|{_WITH}&ssl_check=1")
 _KEYS = frozenset({"ssl_check", "token"})
-_LONGEST = 256  #: of such a form
+_LONGEST = 256  #: bytes of such a form
 
 
 class Options(Base):
-    """Nothing to say."""
+    """It has no options."""
 
 
 class Slack:
@@ -36,7 +36,7 @@ class Slack:
     methods: tuple[str, ...] = ("GET",)  #: for ssl_check alone
 
     def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
-        """See Handshake.before_verification. What has a signature is verified, whatever it holds."""
+        """See Handshake.before_verification. A request with a signature is verified in any case."""
         headers = inbound.named
         if _SIGNATURE in headers:
             return None
@@ -64,5 +64,5 @@ def _certified() -> Reply:
 
 
 def compile(options: Options, build: Build) -> Handshake:  # noqa: A001, ARG001 - the name every such module has
-    """Options in, Handshake out."""
+    """Compile the options to a handshake."""
     return Slack()

@@ -1,4 +1,4 @@
-"""Handshake sns: confirmations of subscriptions, verified as every message is. They never become events.
+"""Handshake sns: confirmations of subscriptions, verified like every message. They never become events.
 
 docs.aws.amazon.com, "Amazon SNS message and JSON formats". Scheme `sns` visits SubscribeURL only with `confirm: true`.
 """
@@ -16,7 +16,7 @@ _CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
 class Options(Base):
-    """Nothing to say."""
+    """It has no options."""
 
 
 class Sns:
@@ -36,5 +36,5 @@ class Sns:
 
 
 def compile(options: Options, build: Build) -> Handshake:  # noqa: A001, ARG001 - the name every such module has
-    """Options in, Handshake out."""
+    """Compile the options to a handshake."""
     return Sns()

@@ -1,1 +1,1 @@
-"""Sources that the router asks: requests, pages, items, and when to ask again."""
+"""Sources that the router polls: requests, pages, items, and when to poll again."""

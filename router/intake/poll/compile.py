@@ -21,7 +21,7 @@ from router.rules.match.fields import ItemField, field
 from router.rules.match.jsonpath import PathError
 from router.templates import Template, Tree, compile_template, compile_tree, names_of
 
-SHORTEST_SECONDS = 1.0  #: of `every`: a service that is asked more often sees an attack, and answers 429
+SHORTEST_SECONDS = 1.0  #: shortest `every`; a service that is asked more often sees an attack and answers 429
 _NO_URL = Url(Template("", constant=""))
 _OURS = frozenset(
     {
@@ -29,12 +29,12 @@ _OURS = frozenset(
         *("accept-encoding", "if-none-match", "if-modified-since", "proxy-authorization", "range"),
     }
 )
-_ONLY_SECRETS = "a poll has no event, so only secrets.NAME can stand here"
+_ONLY_SECRETS = "a poll has no event, so only secrets.NAME can be used here"
 _QUERY_NAME = re.compile(r"[!-~]+")
 
 
 def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build: Build) -> PollSpec:
-    """Options in, poll out; faults go to the build."""
+    """Compile the options to a poll. Faults go to the build."""
     url = _url(options.url, build)
     check_encrypted(options, options.url, build)
     if options.every < SHORTEST_SECONDS:
@@ -84,7 +84,7 @@ def _url(text: str, build: Build) -> Url:
 
 
 def _is_encrypted(url: Url, build: Build) -> bool:
-    """Whether it is asked by https. A URL that is a secret is known only where the secret is set."""
+    """Whether the URL begins with https. If the URL is a secret, this is known only where the secret is set."""
     if url.secret is None:
         return url.rest.text.startswith("https://")
     secret = build.secrets.get(url.secret)
@@ -107,9 +107,9 @@ def _headers(options: PollOptions, build: Build) -> tuple[tuple[str, Template], 
         elif lower in _OURS:
             build.fault(f"{name} is set by the poll itself; remove it", "headers", name)
         elif options.auth is not None and lower == taken:
-            build.fault(f"{name} is set by auth; remove it here, or there", "headers", name)
+            build.fault(f"{name} is set by auth too; remove one of them", "headers", name)
         elif lower in seen:
-            build.fault(f"{name} stands here twice, in another case", "headers", name)
+            build.fault(f"{name} is here twice, in upper and lower case", "headers", name)
         elif any(c in text for c in "\r\n\0"):
             build.fault("a header's value is one line", "headers", name)
         else:
@@ -186,7 +186,7 @@ def _ids(options: PollOptions, build: Build) -> list[ItemField]:
 
 def _cursor(options: CursorOptions, build: Build) -> Cursor | None:
     if (options.query is None) == (options.header is None):
-        build.fault("expected exactly one of query and header: where the next request has it", "cursor")
+        build.fault("expected exactly one of query and header: the place in the next request", "cursor")
     if options.query is not None and not _QUERY_NAME.fullmatch(options.query):
         build.fault("expected the name of a parameter, in plain ASCII", "cursor", "query")
     if options.header is not None and (not HEADER_NAME.fullmatch(options.header) or options.header.lower() in _OURS):

@@ -1,4 +1,4 @@
-"""Gets one answer: redirects within the host, its coding and its status judged, all of it within limits."""
+"""Fetches one answer, within limits: follows redirects within the host, decodes the body and checks the status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,52 +16,52 @@ from router.intake.poll.spec import PollSpec
 
 MOST_REDIRECTS = 5  #: browsers follow 20, and services use one
 LONGEST_URL = 8192  #: characters; servers refuse longer request lines
-_REDIRECTS = {"GET": (301, 302, 303, 307, 308), "POST": (307, 308)}  #: by which the method stays the same
+_REDIRECTS = {"GET": (301, 302, 303, 307, 308), "POST": (307, 308)}  #: redirects after which the method stays the same
 
 
 class PollFailure(Exception):
-    """Why an answer could not be had or read. The text holds no part of it, and no secret."""
+    """Why an answer could not be fetched or read. The text holds no part of the answer, and no secret."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.retry_after = retry_after  #: seconds that the service asks for
+        self.retry_after = retry_after  #: seconds that the service asks to wait
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """An answer."""
 
-    url: str  #: that gave it, after redirects
+    url: str  #: the page's own URL, after redirects
     status: int
     headers: Mapping[str, str]
     body: bytes  #: decoded
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says that there is nothing."""
+        """Whether the status says that there is no content."""
         return self.status in (204, 205)
 
     @property
     def content_type(self) -> str | None:
-        """Its Content-Type; what is not plain ASCII in it becomes `?`."""
+        """Its Content-Type, with `?` for every character that is not plain ASCII."""
         value = self.headers.get("Content-Type")
         return value if value is None else "".join(one if " " <= one <= "~" else "?" for one in value)
 
     def validator(self, name: str) -> str | None:
-        """ETag or Last-Modified; None if it has none that can be sent back."""
+        """ETag or Last-Modified; None if there is none that can be sent back."""
         value = self.headers.get(name, "")
         return value if value and value.isascii() and value.isprintable() else None
 
     @property
     def unchanged(self) -> bool:
-        """Whether it says that nothing has changed, or that there is nothing."""
+        """Whether the status says that nothing has changed or that there is no content."""
         return self.status in (304, 204, 205)
 
 
 async def fetch(
     client: Client, spec: PollSpec, url: str, cursor: str | None, conditions: Sequence[tuple[str, str]], now: float
 ) -> Page:
-    """Ask for a page; `now` is the Unix time in seconds. Raises PollFailure."""
+    """Fetch a page. `now` is the Unix time in seconds. Raises PollFailure."""
     if spec.connection.unusable:
         raise PollFailure(spec.connection.unusable)
     first, is_literal = url, spec.is_literal_address
@@ -104,10 +104,10 @@ _CURES = {
     301: ": redirected to another method; give the final URL",
     302: ": redirected to another method; give the final URL",
     303: ": redirected to another method; give the final URL",
-    401: ": the service wants credentials, or others; see auth",
-    403: ": the service does not allow this; do the credentials suffice?",
-    404: ": nothing is there; is the URL right?",
-    407: ": the proxy wants other credentials; see username and password of proxy",
+    401: ": the service refuses the credentials, or needs some; see auth",
+    403: ": the service does not allow this; do the credentials have the right permissions?",
+    404: ": nothing is at this address; is the URL right?",
+    407: ": the proxy refuses the credentials; see username and password of proxy",
 }
 
 
@@ -121,20 +121,20 @@ def _decoded(spec: PollSpec, answer: Answer) -> bytes:
     if not codings:
         return answer.body
     if len(codings) > 1 or codings[0] not in GZIP:
-        raise PollFailure(f"the answer of {spec.place} has a coding that was not asked for; only gzip is read")
+        raise PollFailure(f"the answer of {spec.place} has a coding other than gzip, which alone was asked for")
     body = unzipped(answer.body, spec.max_body)
     if body is None:
-        raise PollFailure(f"the answer of {spec.place} is not the gzip that it says it is")
+        raise PollFailure(f"the answer of {spec.place} is not valid gzip, though its headers say gzip")
     if len(body) > spec.max_body:
         raise PollFailure(_too_large(spec))
     return body
 
 
 def _redirected(spec: PollSpec, url: str, answer: Answer) -> str:
-    """Where a redirect leads. What only this host may know goes to no other one."""
+    """Where a redirect leads. A request with secrets never goes to another host."""
     target = resolved(url, answer.headers.get("Location", ""))
     if target is None:
-        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects to something that is no http(s) URL")
+        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects to something that is not an http(s) URL")
     if same_host(url, target):
         return target
     if spec.is_confidential:
@@ -148,7 +148,7 @@ def _redirected(spec: PollSpec, url: str, answer: Answer) -> str:
 
 
 def resolved(base: str, reference: str) -> str | None:
-    """The absolute URL that a reference means; None when it can't be asked."""
+    """The absolute URL of a reference; None when it can't be requested."""
     if not reference or len(reference) > LONGEST_URL or not reference.isascii() or not reference.isprintable():
         return None
     try:

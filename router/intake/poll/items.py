@@ -1,4 +1,4 @@
-"""Reads the items of an answer, and the ids by which polls know them again."""
+"""Reads the items of an answer, and the ids by which later polls recognize them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from router.plugins.poll import PolledItem
 from router.rules.match.fields import ItemField
 
 JSON_TYPE = "application/json"
-MOST_ITEMS = 100_000  #: of one answer; a service gives more in pages
+MOST_ITEMS = 100_000  #: of one answer; a service splits more into pages
 
 
 @dataclass(frozen=True, slots=True)
 class ItemReader:
-    """Reads answers. One that can't be read raises PayloadError, which holds no part of it."""
+    """Reads answers. Raises PayloadError, without any part of the answer, when one can't be read."""
 
     parse: Parse | None = None
     items: ListPath | None = None  #: None: an answer is one item
@@ -35,7 +35,7 @@ class ItemReader:
         return found.payload, found.format
 
     def read(self, body: bytes, content_type: str | None) -> list[PolledItem]:
-        """The items in their order; of several with one id the first."""
+        """The items in their order. Of several items with one id only the first."""
         payload, format_ = self.payload(body, content_type)
         return self.items_of(payload, format_, body, content_type)
 
@@ -62,7 +62,7 @@ class ItemReader:
         return [PolledItem(self._id(value), orjson.dumps(value), JSON_TYPE, value) for value in values]
 
     def _id(self, item: object) -> str:
-        """A hash of the fields' values. An item that has none of them is known by all that it holds."""
+        """A hash of the id fields' values. For an item without any of them, a hash of the whole item."""
         values = [one.of(item) for one in self.ids]
         is_known = any(value is not None for found in values for value in found)
         return item_id(values if is_known else [item])

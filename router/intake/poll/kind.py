@@ -1,4 +1,4 @@
-"""What the rules file may say of a poll: the names that the loader uses."""
+"""The names that the loader needs to compile polls."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ __all__ = ["Options", "compile"]
 
 def compile(options: Options, parse: "Parse | None", max_body: int, build: "Build") -> "PollSpec":  # noqa: A001 - the name that plugins have
     """See PollKind.compile."""
-    # Rules without polls must not wait until aiohttp is imported.
+    # Rules without polls should not have to import aiohttp.
     from router.intake.poll.compile import compile_poll  # noqa: PLC0415
 
     return compile_poll(options, parse, max_body, build)

@@ -1,4 +1,4 @@
-"""The Link header (RFC 8288, section 3): which URL has the relation `next`."""
+"""Reads from the Link header (RFC 8288, section 3) the URL with the relation `next`."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ _PARAM = re.compile(r'\s*;\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(?:"((?:[^"
 
 
 def next_link(value: str) -> str | None:
-    """The reference of the first link whose relations have `next`; None without one. Broken parts are passed over."""
+    """The reference of the first link with the relation `next`; None if there is none. Broken parts are skipped."""
     for reference, params in _links(value[:LONGEST]):
         relations = next((text for name, text in params if name == "rel"), "")
-        has_anchor = any(name == "anchor" for name, _ in params)  # the link is then about another resource
+        has_anchor = any(name == "anchor" for name, _ in params)  # such a link is about another resource
         if "next" in relations.lower().split() and not has_anchor:
             return reference
     return None

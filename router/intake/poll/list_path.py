@@ -1,4 +1,4 @@
-"""A path into an answer. In XML one element alone is no list: `[*]` then means it."""
+"""A path into an answer. In XML a single element is not a list; `[*]` then means this element."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ class ListPath:
     """Reads values."""
 
     whole: Path
-    parts: Sequence[Path] = ()  #: between each two `[*]`, to walk through XML; empty: the path has others than names
+    #: the parts between each two `[*]`, to walk through XML; empty when the path has other steps than names
+    parts: Sequence[Path] = ()
 
     def read(self, payload: object, format_: Format) -> list[object]:
         """The values, in the order of the answer. Raises EvaluationError."""

@@ -1,4 +1,4 @@
-"""One poll: pages are asked for, and what is new is stored with the state, page by page."""
+"""One poll: requests pages, and stores what is new together with the state, page by page."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,18 +25,18 @@ from router.rules.source import Source
 
 T = TypeVar("T")
 
-AT_ONCE = 500  #: items of one transaction: other commits wait for it
+AT_ONCE = 500  #: items of one transaction; other commits wait for it
 IDS_AT_ONCE = 5000  #: ids of one transaction that has no events
-NEXT_TRIES = 3  #: polls that fail at the page to go on with, before they begin with the first page again
-AT_ONCE_BYTES = 8 * 1024 * 1024  #: of their bodies, for the same reason
+NEXT_TRIES = 3  #: failed polls at the page to continue with, before the poll starts at the first page again
+AT_ONCE_BYTES = 8 * 1024 * 1024  #: of their bodies, for the same reason as AT_ONCE
 
 
 class Overtaken(Exception):
-    """Somebody else polled the source meanwhile, or the rules don't have it any more."""
+    """Another process polled the source meanwhile, or the rules no longer have it."""
 
 
 class PollStore(Protocol):
-    """What a poll needs of a store."""
+    """The part of a store that a poll needs."""
 
     def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
         """See StoreReader.known_items."""
@@ -49,11 +49,11 @@ class PollStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What a poll came to."""
+    """The result of a poll."""
 
     state: PollState
-    changed: bool  #: an answer came that was not the one before
-    left: bool = False  #: there are more pages than one poll takes
+    changed: bool  #: at least one answer differed from the last one
+    left: bool = False  #: more pages are left than one poll reads
 
 
 class Taking(Protocol):
@@ -70,18 +70,18 @@ class Taking(Protocol):
 
 @dataclass(slots=True)
 class OnePoll:
-    """Belongs to a loop. `run` is called once."""
+    """One poll of one source. It belongs to a loop, and `run` is called once."""
 
     client: Client
     source: Source
     spec: PollSpec
-    ruleset: Callable[[], Ruleset | None]  #: the rules to judge by; None: they don't have the source any more
+    ruleset: Callable[[], Ruleset | None]  #: the current rules; None when they no longer have the source
     store: Taking
     now_ms: Callable[[], int]
     state: PollState
-    token: str  #: that the store's state has; empty: it has none
-    taken: Callable[[Sequence[PolledEvent]], None]  #: is told of events once they are stored
-    _goes_on: bool = False  #: the page had new items, so that the next request by its cursor may have more
+    token: str  #: the token of the stored state; empty when there is none
+    taken: Callable[[Sequence[PolledEvent]], None]  #: called with events once they are stored
+    _goes_on: bool = False  #: the page had new items, so the next request by its cursor may have more
 
     async def run(self) -> Polled:
         """Poll. Raises PollFailure, Overtaken, StoreError."""
@@ -127,18 +127,18 @@ class OnePoll:
         except PollFailure as failure:
             is_over = failure.retry_after is None and str(failure).startswith("HTTP 4")
             if state.next is not None and (is_over or state.failures + 1 >= NEXT_TRIES):
-                self.state = replace(state, next=None, candidate=None)  # the next poll begins with the first page
+                self.state = replace(state, next=None, candidate=None)  # the next poll starts at the first page
             raise
 
     def _is_same(self, page: Page) -> bool:
-        """Whether it is the answer of the last poll. Now and then it is read all the same, so that the ids of its items
-        stay remembered."""
+        """Whether it is the same answer as in the last poll. Now and then it is read all the same, so that the ids of
+        its items stay remembered."""
         if self.state.digest != _digest(page):
             return False
         return not self.spec.has_items or 0 <= self.now_ms() - self.state.refreshed_at < REFRESH_MS
 
     def _nothing(self, page: Page, *, alone: bool) -> PollState:
-        """The state after an answer without items: nothing has changed, or nothing is there."""
+        """The state after an answer without items: nothing changed, or there is nothing."""
         state = self._ended(self.state)
         if alone:
             return state if page.status == 304 else replace(state, started=state.started or page.is_empty)
@@ -146,7 +146,7 @@ class OnePoll:
         return replace(state, next=None, candidate=None, cursor=cursor, started=True)
 
     def _link_or_fault(self, page: Page, url: str, visited: set[str]) -> tuple[str | None, PollFailure | None]:
-        """The next page, or why it is not followed: what the page itself holds is taken all the same."""
+        """The next page, or why it can't be followed. The items of this page are stored in both cases."""
         try:
             return self._link(page, url, visited), None
         except PollFailure as fault:
@@ -167,7 +167,7 @@ class OnePoll:
             return None
         link = resolved(page.url, reference)
         if link is None:
-            raise PollFailure("the next page's link is no http(s) URL")
+            raise PollFailure("the next page's link is not an http(s) URL")
         if not same_host(link, url):
             raise PollFailure("the next page's link leads to another host; it is not followed")
         if link in visited:
@@ -175,8 +175,10 @@ class OnePoll:
         return link
 
     async def _take(self, page: Page, link: str | None, *, broken: bool, alone: bool, last: bool) -> None:
-        """Store what is new on a page. What comes before the last piece of it changes no cursor, and nothing does on a
-        page whose link is broken."""
+        """Store what is new on a page.
+
+        Only its last transaction changes the cursor. On a page with a broken link no transaction changes it.
+        """
         payload, format_ = self._payload(page)
         items = self._read(lambda: self.spec.reader.items_of(payload, format_, page.body, page.content_type))
         candidate = self._read(lambda: self._candidate(payload, page, format_))
@@ -198,14 +200,14 @@ class OnePoll:
             await self._commit(state, seen, events, whole=is_end and link is None and not broken)
 
     async def _seen(self, ids: Sequence[str]) -> Sequence[str]:
-        """Store that ids were seen, all but the last ones, which go with the page's state."""
+        """Store that these ids were seen, except the last ones: they are stored with the page's state."""
         while len(ids) > IDS_AT_ONCE:
             await self._commit(self.state, ids[:IDS_AT_ONCE])
             ids = ids[IDS_AT_ONCE:]
         return ids
 
     def _after(self, page: Page, link: str | None, candidate: str | None, *, alone: bool, last: bool) -> PollState:
-        """The state once all of a page is stored."""
+        """The state once the whole page is stored."""
         state = replace(self.state, candidate=candidate)
         if link is not None:
             kept = None if self.spec.reveals(link) else link  # a link with a secret is not stored in clear text
@@ -220,7 +222,7 @@ class OnePoll:
             candidate=None,
             cursor=candidate if candidate is not None else state.cursor,
             started=state.started or not (self._goes_on and is_moved),
-            # If there are more pages, the answer to the first request tells nothing of the others.
+            # If there are more pages, the answer to the first request says nothing about the others.
             etag=page.validator("ETag") if alone else None,
             modified=page.validator("Last-Modified") if alone else None,
             digest=_digest(page) if alone else None,
@@ -232,7 +234,7 @@ class OnePoll:
         return replace(state, polled_at=now, succeeded_at=now, failures=0, failing_since=0, error="", told=False)
 
     def _candidate(self, payload: object, page: Page, format_: Format) -> str | None:
-        """The cursor, of the pages so far."""
+        """The cursor of the pages so far."""
         cursor, before = self.spec.cursor, self.state.candidate
         if cursor is None:
             return None
@@ -286,7 +288,8 @@ class OnePoll:
 
 
 def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) -> PolledEvent:
-    """What the rules plan for an event. Raises PayloadError when it can't be read, or redacted as its source says."""
+    """What the rules plan for an event. Raises PayloadError when it can't be read, or can't be redacted as its source
+    demands."""
     arriving = arriving_item(source, item, event)
     parsed = as_stored(arriving, source)
     plan, window = ruleset.plan(parsed), 0
@@ -297,14 +300,15 @@ def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) ->
 
 
 def new_state(source: str, spec: PollSpec, before: PollState | None, now: int) -> PollState:
-    """The state to poll by: the stored one, unless the source starts anew."""
+    """The state to poll with: the stored state, unless the source starts anew."""
     if before is not None and before.fingerprint == spec.fingerprint and not _has_other_cursor(before, spec):
         return before
     return PollState(source, uuid7(now), "", spec.fingerprint)
 
 
 def _has_other_cursor(before: PollState, spec: PollSpec) -> bool:
-    """Whether the cursor is a value of another kind than the service now gets: it would be refused, or misread."""
+    """Whether the stored cursor is of another kind than the rules now ask for. The service would refuse or misread
+    it."""
     return before.cursor is not None and spec.cursor is not None and before.cursor_of not in ("", spec.cursor_of)
 
 

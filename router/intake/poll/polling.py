@@ -1,4 +1,4 @@
-"""Polls the sources of the running rules, each by a task of its own in one loop."""
+"""Polls the sources of the running rules. Each source has a task of its own; all run in one loop."""
 
 import asyncio
 import threading
@@ -26,17 +26,17 @@ from router.runtime.loop_inbox import Inbox
 from router.runtime.thread_pool import Threads, open_threads
 from router.store.contract import Store
 
-LEAD_SECONDS = 0.5  #: between two looks whether this node is to poll
-STORE_SECONDS = 2.0  #: until the store is asked again that could not be read or written
-FORGET_MS = 7 * 86_400_000  #: after its last poll a source that left the rules is forgotten
-SWEEP_SECONDS = 3600.0  #: between two looks for such sources
+LEAD_SECONDS = 0.5  #: between two checks whether this node polls the source
+STORE_SECONDS = 2.0  #: pause after the store could not be read or written
+FORGET_MS = 7 * 86_400_000  #: how long after its last poll a source that left the rules is forgotten
+SWEEP_SECONDS = 3600.0  #: between two searches for such sources
 READERS = 4  #: threads that read the store
 
 log = structlog.get_logger()
 
 
 class LoopStore:
-    """The store, for the loop."""
+    """The store, called from the loop through threads."""
 
     def __init__(self, store: Store, threads: Threads, inbox: Inbox) -> None:
         self._store, self._threads, self._inbox = store, threads, inbox
@@ -54,7 +54,7 @@ class LoopStore:
         return await self._threads.call("store", self._store.poll_of, source)
 
     async def states(self) -> Mapping[str, PollState]:
-        """By source."""
+        """The states by source."""
         return {state.source: state for state in await self._threads.call("store", self._store.polls)}
 
 
@@ -63,10 +63,10 @@ class _Timer:
     """When one source is polled; monotonic times."""
 
     due: float
-    ended: float = 0.0  #: of the last poll here; 0: there was none
+    ended: float = 0.0  #: the end of the last poll in this process; 0 before the first
     settings: Mapping[str, Any] = field(default_factory=dict)
     led: bool = False
-    asked: bool = False  #: the service was, in this turn
+    asked: bool = False  #: whether the service was asked in this turn
     unstored: int = 0  #: polls in a row whose answer could not be stored
 
 
@@ -82,8 +82,8 @@ class Polling:
         leads: Callable[[str], bool] = lambda _: True,
         failing_seconds: float = 300.0,
     ) -> None:
-        """`leads`: whether this node is the one that polls a source; `failing_seconds`: that a source fails before it
-        is told as an event."""
+        """`leads`: whether this node polls a source. `failing_seconds`: how long a source must fail before an event
+        reports it."""
         self._store = store
         self._current = current
         self._now_ms = now_ms
@@ -97,7 +97,7 @@ class Polling:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._started = threading.Event()
-        self._states: dict[str, PollState] = {}  #: as last written here
+        self._states: dict[str, PollState] = {}  #: by source, as this process wrote them last
 
     def start(self) -> None:
         """Start polling."""
@@ -105,7 +105,8 @@ class Polling:
         self._started.wait(10)
 
     def stop(self) -> None:
-        """Stop: an answer that is awaited is given up; the next start asks again. Call it before the store closes."""
+        """Stop polling. A request under way is cancelled, and the next start repeats it. Call this before the store
+        closes."""
         self._stopping = True
         self.rules_changed()
         if self._thread.is_alive():
@@ -118,13 +119,13 @@ class Polling:
             loop.call_soon_threadsafe(changed.set)
 
     def states(self) -> list[PollState]:
-        """What is known of the sources that are polled here. Any thread may ask."""
+        """The states of the sources that are polled here. Any thread may ask."""
         return sorted(self._states.copy().values(), key=lambda state: state.source)
 
     async def _run(self) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
-        while not self._stopping and not self._names():  # most rules have no polls, and need no client
+        while not self._stopping and not self._names():  # most rules have no polls and need no client
             await self._changed.wait()
             self._changed.clear()
         if self._stopping:
@@ -143,7 +144,7 @@ class Polling:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _look(self, client: Client, store: LoopStore) -> None:
-        """Begin with new sources, and wake all others, which look at their settings."""
+        """Start tasks for new sources, and wake all others so that they read their settings."""
         for name in self._names():
             if name not in self._tasks:
                 self._wakes[name] = asyncio.Event()
@@ -152,7 +153,7 @@ class Polling:
             wake.set()
 
     def _names(self) -> list[str]:
-        """The sources that the current rules have polled."""
+        """The names of the polled sources in the current rules."""
         sources = self._current.ruleset.sources.values()
         return [source.name for source in sources if source.poll is not None and source.enabled]
 
@@ -163,7 +164,8 @@ class Polling:
         return source, source.poll
 
     async def _serve(self, name: str, client: Client, store: LoopStore) -> None:
-        """Poll one source until it leaves the rules. A name has one such task, so that it is polled once at a time."""
+        """Poll one source until it leaves the rules. Each name has one such task, so that it is never polled twice at
+        once."""
         timer = _Timer(time.monotonic())
         try:
             while (found := self._source(name)) is not None:
@@ -171,10 +173,12 @@ class Polling:
                     await self._turn(name, *found, timer, client, store)
                 except (StoreError, Overtaken) as error:
                     if isinstance(error, StoreError):
-                        log.warning("poll can't be stored just now; tried again", source=name, error=str(error))
+                        log.warning(
+                            "poll can't be stored at the moment; it will be tried again", source=name, error=str(error)
+                        )
                     timer.led = False
                     timer.due = time.monotonic() + self._store_wait(found[1], timer)
-                except Exception:  # the boundary of a task that has to live on
+                except Exception:  # the task must continue whatever happens
                     log.exception("poll failed by a fault of ours", source=name)
                     timer.due = time.monotonic() + found[1].every
         finally:
@@ -204,17 +208,17 @@ class Polling:
         await self._poll(source, spec, timer, client, store)
 
     def _left(self, spec: PollSpec, state: PollState | None) -> float:
-        """How long a source waits that this process did not poll yet: a start is no reason to ask anew."""
+        """How long to wait for the first poll in this process. A restart is no reason to poll at once."""
         if state is None or state.fingerprint != spec.fingerprint:
             return 0.0
         longest = spec.every
-        if state.failures:  # no longer than planned, whatever the clock says; a Retry-After outlasts a restart
+        if state.failures:  # at most as long as planned, whatever the clock says; a Retry-After outlasts a restart
             longest = min((state.next_at - state.polled_at) / 1000, max(spec.every, RETRY_AFTER_SECONDS))
         return min(longest, max(0.0, (state.next_at - self._now_ms()) / 1000))
 
     @staticmethod
     def _store_wait(spec: PollSpec, timer: _Timer) -> float:
-        """How long to wait for the store. The service must not be asked all the time for what can't be stored."""
+        """How long to wait for the store. The service should not be asked for answers that can't be stored."""
         if not timer.asked:
             return STORE_SECONDS
         timer.unstored += 1
@@ -222,7 +226,7 @@ class Polling:
 
     @staticmethod
     def _follow(spec: PollSpec, timer: _Timer) -> None:
-        """Take a changed `every` at once; anything else that changed is a reason to poll now."""
+        """Apply a changed `every` at once. Any other change makes the source be polled now."""
         before, timer.settings = timer.settings, spec.settings
         if before == spec.settings:
             return
@@ -232,7 +236,7 @@ class Polling:
 
     async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
         release = self._store.hold_poll(source.name)
-        if release is None:  # a command polls it
+        if release is None:  # a command is polling it
             timer.due = time.monotonic() + LEAD_SECONDS
             return
         try:
@@ -265,7 +269,7 @@ class Polling:
             self._states[source.name] = polled.state
             self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
             if polled.left:
-                log.info("more pages than max_pages; the next poll goes on", source=source.name, url=spec.place)
+                log.info("more pages than max_pages; the next poll continues", source=source.name, url=spec.place)
             if before is not None and before.failures:
                 log.info("source answers again", source=source.name, url=spec.place, failures=before.failures)
             if before is not None and before.told:
@@ -276,12 +280,12 @@ class Polling:
         timer.due = timer.ended + wait
 
     def _ruleset(self, name: str, spec: PollSpec) -> Ruleset | None:
-        """The current rules, if they have the same source still."""
+        """The current rules, if they still have the same source."""
         found = self._source(name)
         return self._current.ruleset if found is not None and found[1].fingerprint == spec.fingerprint else None
 
     async def _failed(self, one: OnePoll, failure: PollFailure, store: LoopStore) -> float:
-        """Note a failure; gives how long to wait."""
+        """Record a failure. Returns how long to wait."""
         now, name, spec = self._now_ms(), one.source.name, one.spec
         state = one.state
         failures = state.failures + 1
@@ -317,7 +321,7 @@ class Polling:
         return wait
 
     def _tell_events(self, source: Source, events: Sequence[PolledEvent]) -> None:
-        """One line for each event, as for those that were sent."""
+        """Log one line for each event, as for received ones."""
         for one in events:
             matched, deliveries = list(one.routing.matched), len(one.plan)
             event_id = one.event.id
@@ -330,18 +334,18 @@ class Polling:
     def _tell(self, kind: str, name: str, facts: Mapping[str, object]) -> None:
         made = notice(self._current.ruleset, kind, name, {"source": {"name": name, **facts}}, self._now_ms())
         if made is not None:
-            self._store.tell(made)  # it is not waited for: the log has it as well
+            self._store.tell(made)  # nothing waits for it: the log has the same event
             log.info("own event", kind=kind, subject=name, event_id=made.event.id, count=1)
 
     async def _forget(self, store: LoopStore) -> None:
-        """Forget sources that left the rules a while ago."""
+        """Forget sources that left the rules long ago."""
         try:
             known, before = self._current.ruleset.sources, self._now_ms() - FORGET_MS
             states = await store.states()
             old = [name for name, one in states.items() if name not in known and one.polled_at < before]
             self._store.forget_polls(old)
         except StoreError as error:
-            log.warning("polled sources can't be forgotten just now; tried again", error=str(error))
+            log.warning("polled sources can't be forgotten at the moment; it will be tried again", error=str(error))
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

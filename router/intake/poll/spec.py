@@ -1,4 +1,4 @@
-"""A compiled `poll`: what is asked, and how its answers are read."""
+"""A compiled `poll`: the request, and how its answers are read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ LINK = "link"  #: the word of `next` for the Link header
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the cursor comes from, and where it goes."""
+    """Where the cursor comes from and where it goes."""
 
     value: ValueReader
     query: str | None
@@ -41,14 +41,14 @@ class PollSpec:
     max_body: int  #: bytes of an answer, once it is decoded
     reader: ItemReader
     cursor: Cursor | None
-    next: ValueReader | None  #: None: no next pages, or `link`
+    next: ValueReader | None  #: None for `link`, or when there are no further pages
     by_link: bool  #: the next page is in the Link header
     max_pages: int
     start: str
     is_encrypted: bool
     is_literal_address: bool
     fingerprint: str
-    settings: Mapping[str, Any]  #: as they are shown; a changed one is polled at once
+    settings: Mapping[str, Any]  #: the settings for display; a poll with changed settings runs at once
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     connection: ConnectionSpec = PLAIN
 
@@ -69,17 +69,17 @@ class PollSpec:
 
     @property
     def by_cursor(self) -> bool:
-        """Whether further requests of a poll are made by the cursor alone."""
+        """Whether the further requests of a poll depend on the cursor alone."""
         return self.has_items and self.cursor is not None and not self.has_pages and self.max_pages > 1
 
     @property
     def cursor_of(self) -> str:
-        """Where the cursor comes from, as the rules have it; empty without one."""
+        """Where the cursor comes from, as in the rules; empty without a cursor."""
         return self.cursor.value.text if self.cursor is not None else ""
 
     @property
     def is_confidential(self) -> bool:
-        """Whether its requests hold something that another host must not get."""
+        """Whether its requests hold something that no other host may get."""
         return bool(self.headers or self.connection.auth or self.connection.tls or self.body is not None) or (
             self.url.secret is not None or bool(self.url.rest.secrets)
         )
@@ -89,7 +89,7 @@ class PollSpec:
         return self.reader.read(body, content_type)
 
     def first_url(self) -> str:
-        """The URL as the file has it. Raises RenderError."""
+        """The URL of the first request. Raises RenderError."""
         return self.url.render(self._values())
 
     def request(self, url: str, cursor: str | None, conditions: Sequence[tuple[str, str]]) -> Request:
@@ -121,7 +121,7 @@ class PollSpec:
         return urlunsplit(parts._replace(query="&".join([*kept, f"{name}={quote(cursor, safe='')}"])))
 
     def reveals(self, text: str) -> bool:
-        """Whether a text of the service holds a secret of this poll."""
+        """Whether a text from the service holds a secret of this poll."""
         given = [secret.reveal() for secret in self.secrets.values() if secret.is_set]
         return any(value in text or quote(value, safe="") in text for value in given)
 

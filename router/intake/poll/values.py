@@ -12,7 +12,7 @@ LONGEST = 8192  #: characters of a cursor or a URL; servers refuse longer reques
 
 @dataclass(frozen=True, slots=True)
 class ValueReader:
-    """By a path into the answer, or by the name of a header."""
+    """Reads values with a path into the answer, or from a header."""
 
     text: str  #: as the file has it
     path: ListPath | None = None
@@ -39,19 +39,19 @@ class ValueReader:
 
 
 def greatest(values: list[str | int | float]) -> str | int | float:
-    """The greatest of numbers, or of texts by code point. Raises PayloadError for a mixture."""
+    """The greatest of numbers, or of texts by code point. Raises PayloadError if they are mixed."""
     if all(isinstance(value, str) for value in values) or not any(isinstance(value, str) for value in values):
         return max(values)  # of one kind
-    raise PayloadError("the cursor has texts and numbers, of which none is the greatest")
+    raise PayloadError("the cursor has both texts and numbers, so none is the greatest")
 
 
 def as_cursor(value: str | int | float) -> str:
-    """A value as a query or a header has it."""
+    """A value in the form for a query or a header."""
     return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
 
 
 def like(one: str | float, text: str) -> str | int | float | None:
-    """A cursor as it was written, as a value of the same kind as another one; None if it is of another kind."""
+    """A cursor's text as a value of the same kind as `one`; None if it is of another kind."""
     if isinstance(one, str):
         return text
     try:

@@ -1,1 +1,1 @@
-"""Probes: the requests by which a provider tests an address. They are answered, and never become events."""
+"""Probes: requests with which a provider tests an address. They get an answer and never become events."""

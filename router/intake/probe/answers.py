@@ -12,15 +12,16 @@ from router.intake.probe.options import ConstantOptions
 from router.intake.probe.probed_request import MISSING, ProbedRequest, Read
 from router.plugins.scheme import Unverified, VerifyFailure
 
-_ECHOED = re.compile(r"[ -~]{1,1024}")  #: no control characters, no markup in other charsets, no room for much
-SIGNED_VALUE = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")  #: what an `hmac` answer signs
+#: values that may be echoed: short, without control characters and without markup in other charsets
+_ECHOED = re.compile(r"[ -~]{1,1024}")
+SIGNED_VALUE = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")  #: the values that an `hmac` answer signs
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 _TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantAnswer:
-    """Always the same."""
+    """The same answer each time."""
 
     reply: Reply
 
@@ -41,7 +42,7 @@ class ValueAnswer:
     header: str | None = None
 
     def to(self, request: ProbedRequest) -> Reply | Unverified | None:
-        """The reply; None if the field is missing, since it is no probe then."""
+        """The reply. None if the field is missing: then the request is not a probe."""
         value = self.read(request)
         if value is MISSING:
             return None

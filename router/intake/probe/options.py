@@ -10,7 +10,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class WhenOptions(Options):
-    """Constants of the request; all must be there. What `echo` or `hmac` reads must be there as well."""
+    """Constants that a probe must contain. What `echo` or `hmac` reads must be present too."""
 
     method: str | None = Field(default=None, pattern=r"^[A-Z]{1,20}$", description="The HTTP method.")
     header: dict[str, str] = Field(default_factory=dict, description="Headers and their values.")
@@ -45,8 +45,8 @@ class AnswerOptions(Options):
 
 
 class ProbeOptions(Options):
-    """A request by which the provider tests the address, and its answer."""
+    """A request with which the provider tests the address, and its answer."""
 
-    when: WhenOptions = Field(default=WhenOptions(), description="What tells the probe from an event.")
-    answer: AnswerOptions = Field(description="What is answered.")
+    when: WhenOptions = Field(default=WhenOptions(), description="What distinguishes the probe from an event.")
+    answer: AnswerOptions = Field(description="The answer.")
     unsigned: bool = Field(default=False, description="The provider sends it without a signature.")

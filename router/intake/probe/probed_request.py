@@ -1,4 +1,4 @@
-"""What a probe reads of a request: its method, a header, a query parameter, a form field or a value of its JSON."""
+"""What a probe reads from a request: its method, a header, a query parameter, a form field or a value of its JSON."""
 
 import re
 from collections.abc import Callable
@@ -28,12 +28,12 @@ class ProbedRequest:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """The query's parameters; none if there are too many."""
+        """The query's parameters; empty if there are too many."""
         return _fields(self.inbound.query)
 
     @cached_property
     def form(self) -> list[tuple[str, str]]:
-        """The form's fields; none if the body is something else."""
+        """The form's fields; empty if the body is not a form."""
         body = self.inbound.body
         return _fields(body.decode("latin-1")) if len(body) <= MAX_BODY and is_form(body) else []
 
@@ -55,7 +55,7 @@ Read = Callable[[ProbedRequest], Any]
 
 
 def field_of(text: str) -> Read | None:
-    """What `headers.NAME`, `query.NAME`, `form.NAME` or `$.a.b[0]` reads; None for another text."""
+    """The reader for `headers.NAME`, `query.NAME`, `form.NAME` or `$.a.b[0]`; None for any other text."""
     kind, _, name = text.partition(".")
     if kind == "headers" and name:
         return lambda request: _single(request.inbound.named.all(name))

@@ -1,4 +1,4 @@
-"""Compiles the probes of a source, and answers them."""
+"""Compiles the probes of a source and answers them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _OWNED_HEADERS = frozenset({"content-length", "transfer-encoding", "connection",
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request by which the provider tests the address."""
+    """A request with which the provider tests the address."""
 
     method: str | None
     constants: tuple[tuple[Read, Any], ...]
@@ -84,7 +84,7 @@ def _probe(
     if options.when.method is not None and not options.unsigned and options.when.method not in methods:
         build.fault("a signed probe comes by one of the source's methods; list it there", place, "when", "method")
     if isinstance(answer, ConstantAnswer) and not constants and options.when.method in (None, *methods):
-        build.fault("this is every request; name what tells the probe from an event", place, "when")
+        build.fault("this is every request; name what distinguishes the probe from an event", place, "when")
     return None if answer is None else Probe(options.when.method, tuple(constants), answer, options.unsigned)
 
 
@@ -136,11 +136,11 @@ def _check_form(answer: AnswerOptions, build: Build, place: int) -> None:
     headers = {**(answer.constant.headers if answer.constant else {}), **({answer.header: ""} if answer.header else {})}
     for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name) or name.lower() in _OWNED_HEADERS or not re.fullmatch(r"[ -~]*", value):
-            build.fault(f"{name[:40]} is no header that an answer may set", place, "answer")
+            build.fault(f"{name[:40]} is not a header that an answer may set", place, "answer")
 
 
 def _key(options: ProbeOptions, verifier: Verifier | None, build: Build, place: int) -> bytes | None:
-    """The key of an `hmac` answer. An unsigned one must never sign a text that the source would accept."""
+    """The key of an `hmac` answer. An unsigned probe must never get a signature that the source would accept."""
     if not isinstance(verifier, HmacHeader):
         if verifier is not None:
             build.fault("an hmac answer needs a source whose sender signs by hmac", place, "answer", "hmac")
@@ -148,8 +148,8 @@ def _key(options: ProbeOptions, verifier: Verifier | None, build: Build, place: 
     constants = verifier.signed.message.constants.decode("utf-8", "replace")
     if options.unsigned and all(SIGNED_VALUE.fullmatch(char) for char in constants):
         build.fault(
-            "anybody could have a request signed by this answer: it may be unsigned only if `signed` has constant text "
-            "with another character than letters, digits and + / = _ -",
+            "with this answer anybody could get a request signed: the probe may be unsigned only if `signed` has "
+            "constant text with a character other than letters, digits and + / = _ -",
             place, "unsigned",
         )  # fmt: skip
     return verifier.keys[0] if verifier.keys else None

@@ -1,1 +1,1 @@
-"""How senders are verified: one module a scheme."""
+"""How senders are verified. One module for each scheme."""

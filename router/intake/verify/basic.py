@@ -1,4 +1,5 @@
-"""Scheme basic: a user name and a password in `Authorization: Basic …` (RFC 7617). They go no further than here."""
+"""Scheme basic: a user name and a password in `Authorization: Basic …` (RFC 7617). They are removed after
+verification."""
 
 import base64
 from collections.abc import Mapping
@@ -18,16 +19,16 @@ PROFILE = SenderProfile()
 
 
 class Options(Base):
-    """Who the sender says it is."""
+    """User name and password."""
 
     username: str = Field(min_length=1, description="The user name.")
     secret: Secrets = Field(description="The password, or a list of them for rotation.")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if ":" in options.username:
-        build.fault("a user name can't hold a colon: it ends there", "username")
+        build.fault("a user name can't hold a colon, which ends it", "username")
     user = options.username.encode() + b":"
     allowed = tuple(base64.b64encode(user + password) for password in key_bytes(resolve(options.secret, build)))
     return Credential(

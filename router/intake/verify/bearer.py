@@ -1,4 +1,4 @@
-"""Scheme bearer: a shared secret in `Authorization: Bearer …` (RFC 6750). It goes no further than here."""
+"""Scheme bearer: a shared secret in `Authorization: Bearer …` (RFC 6750). It is removed after verification."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ PROFILE = SenderProfile()
 
 
 class Options(Base):
-    """What the sender sends."""
+    """The shared secret."""
 
     secret: Secrets = Field(description="The token, or a list of them for rotation.")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     allowed = key_bytes(resolve(options.secret, build))
     return Credential(allowed, header="Authorization", prefix="Bearer ", challenge='Bearer realm="webhooks"')

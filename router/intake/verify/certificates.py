@@ -1,4 +1,4 @@
-"""Certificates that a provider publishes, and names in each request: fetched once, and kept in bounded number."""
+"""Certificates that a provider publishes and names in each request. Each is fetched once; their number is bounded."""
 
 import threading
 import time
@@ -11,25 +11,25 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from router.intake.verify.fetched import Fetch, Fetched, fetch_url, fetched
 from router.plugins.scheme import KeysAwaited, KeysUnavailable
 
-MOST_CERTIFICATES = 16  #: that are kept; a provider has one or two at a time
-NEW_IN_A_MINUTE = 8  #: addresses that are fetched for the first time
+MOST_CERTIFICATES = 16  #: certificates that are kept; a provider has one or two at a time
+NEW_IN_A_MINUTE = 8  #: new addresses that are fetched in a minute
 
 
 class Certificates:
     """RSA keys by the address of their certificate. Any thread may ask.
 
-    Senders choose the address, within the provider's hosts. So new addresses are few in a minute, and push out no good
-    key.
+    Senders choose the address among the provider's hosts. So only a few new addresses are fetched in a minute, and they
+    never replace a key that works.
     """
 
     def __init__(self, fetch: Fetch = fetch_url, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
         self._by_url: dict[str, Fetched[RSAPublicKey]] = {}
-        self._new: deque[float] = deque(maxlen=NEW_IN_A_MINUTE)  #: when addresses were asked for first
+        self._new: deque[float] = deque(maxlen=NEW_IN_A_MINUTE)  #: when new addresses were asked for
 
     def get(self, url: str) -> RSAPublicKey | KeysAwaited | KeysUnavailable:
-        """The key; the address has been checked."""
+        """The key. The caller has checked the address."""
         with self._lock:
             found = self._by_url.get(url) or self._add(url)
         return KeysUnavailable("too many certificates were named") if found is None else found.get()

@@ -1,4 +1,4 @@
-"""Plain credentials: compared as they are, then removed, so that they are never stored, matched, forwarded or shown."""
+"""Plain credentials: compared unchanged, then removed, so that they are never stored, matched, forwarded or shown."""
 
 import hmac
 import re
@@ -11,14 +11,14 @@ from router.intake.verify.headers import one_header
 from router.plugins.scheme import SenderProof, Unsignable, Unverified, Verified, VerifyFailure
 
 NO_SECRET = Unsignable("its secret is not set")
-_IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: values that a header carries unchanged
+_IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: values that a header can carry unchanged
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Compares what a header or a query parameter carries, and removes it."""
+    """Compares the value of a header or a query parameter, and removes it."""
 
-    allowed: tuple[bytes, ...]  #: as they are sent, after the prefix
+    allowed: tuple[bytes, ...]  #: the accepted values as sent, after the prefix
     header: str | None = None
     prefix: str = ""
     query: str | None = None
@@ -43,7 +43,7 @@ class Credential:
 
     def _without_prefix(self, given: str) -> str | None:
         if (self.header or "").lower() in CREDENTIALS:
-            # The name of an authentication scheme has no case (RFC 9110, section 11.1); what follows it has.
+            # An authentication scheme's name ignores case (RFC 9110, section 11.1). The value after it doesn't.
             name, blank, _ = self.prefix.partition(" ")
             if blank and given[: len(name)].lower() == name.lower():
                 given = name + given[len(name) :]
@@ -66,14 +66,14 @@ class Credential:
         try:
             self.allowed[0].decode()
         except UnicodeDecodeError:
-            return Unsignable("its secret is not UTF-8, so that no query can carry it; choose another one")
+            return Unsignable("its secret is not UTF-8, so a query can't carry it; choose another secret")
         pair = f"{quote(self.query or '', safe='')}={quote(self.allowed[0], safe='')}"
         return SenderProof(query=pair, is_credential=True)
 
 
 def credential_header(name: str, value: bytes) -> SenderProof | Unsignable:
-    """A header that holds the secret itself, if a header can carry it."""
+    """The header with the secret itself, if a header can carry it."""
     text = value.decode("latin-1")
     if not _IN_A_HEADER.fullmatch(text):
-        return Unsignable("its secret is not plain ASCII without blanks around it, so that no header can carry it")
+        return Unsignable("its secret is not plain ASCII without blanks around it, so a header can't carry it")
     return SenderProof(((name, text),), is_credential=True)

@@ -1,7 +1,7 @@
 """Scheme discord: ed25519 over `<time><body>`, in X-Signature-Ed25519 and X-Signature-Timestamp.
 
-docs.discord.com, "Interactions: Overview" and "Webhook Events". The key is the application's public key in hex digits;
-since it is no secret it may stand in the file as `public_key`. Discord tests at times that wrong signatures get 401.
+docs.discord.com, "Interactions: Overview" and "Webhook Events". The key is the application's public key in hex digits.
+It is not secret, so the file may contain it as `public_key`. Discord tests now and then that wrong signatures get 401.
 """
 
 import re
@@ -34,7 +34,7 @@ _SIGNED = re.compile(r"[0-9a-f]{128}")
 
 
 class Options(Base):
-    """The application's public key, in the file or outside of it."""
+    """The application's public key, in the file or outside it."""
 
     secret: Secrets | None = Field(default=None, description="The public key as a secret, or a list of them.")
     public_key: str | None = Field(default=None, description="The public key itself; either this or secret.")
@@ -68,11 +68,11 @@ class Discord:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("Discord signs with a key that it alone has; here is the public half, which can only verify")
+        return Unsignable("only Discord has the key that signs; the key here is its public half, which can only verify")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if (options.secret is None) == (options.public_key is None):
         build.fault("expected exactly one of secret and public_key")
     keys: list[Ed25519PublicKey] = []

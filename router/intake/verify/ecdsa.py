@@ -1,6 +1,6 @@
-"""Scheme ecdsa: a signature by an elliptic curve over what `signed` says, in a header (FIPS 186-5, SHA-256).
+"""Scheme ecdsa: a signature on an elliptic curve over the text of `signed`, in a header (FIPS 186-5, SHA-256).
 
-The key is public: it may stand in the file, as PEM or as the base64 of its DER form (SubjectPublicKeyInfo, RFC 5480).
+The key is public, so the file may contain it: as PEM, or as base64 of its DER form (SubjectPublicKeyInfo, RFC 5480).
 """
 
 import base64
@@ -61,14 +61,14 @@ class EcdsaHeader:
         for text in signatures:
             signature = self._der(strict_base64(text))
             if signature is None:
-                return Unverified(VerifyFailure.MALFORMED, f"header {self.signed.header} is no {self.form} in base64")
+                return Unverified(VerifyFailure.MALFORMED, f"header {self.signed.header} is not {self.form} in base64")
             good |= any(is_signed(key, signature, message) for key in self.keys)
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
         return Unsignable(
-            "the sender signs with a key that it alone has; here is the public half, which can only verify"
+            "only the sender has the key that signs; the key here is its public half, which can only verify"
         )
 
     def _der(self, signature: bytes | None) -> bytes | None:
@@ -90,7 +90,7 @@ def is_signed(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> 
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if (options.secret is None) == (options.public_key is None):
         build.fault("expected exactly one of secret and public_key")
     keys: list[EllipticCurvePublicKey] = []
@@ -101,7 +101,7 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     for text, name, place in texts:
         key = _public_key(text or "")
         if key is None:
-            build.fault(f"{name} is no public key of an elliptic curve, as PEM or base64", *place)
+            build.fault(f"{name} is not a public key of an elliptic curve, as PEM or base64", *place)
         else:
             keys.append(key)
     return EcdsaHeader(tuple(keys), signed_header(options, build), options.form)

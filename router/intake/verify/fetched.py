@@ -1,7 +1,7 @@
-"""Public keys and certificates that a provider publishes at an address: fetched in a thread of their own, and cached.
+"""Public keys and certificates that a provider publishes at an address, fetched in a thread of their own and cached.
 
-`verify` never waits for the network: it is told to come back (`KeysAwaited`). An old document is used while a newer one
-is fetched, and for a day when none comes.
+`verify` never waits for the network: it returns `KeysAwaited`. An old document is used while a newer one is fetched,
+and for a day when the fetches fail.
 """
 
 import http.client
@@ -17,10 +17,11 @@ import structlog
 
 from router.plugins.scheme import KeysAwaited, KeysUnavailable
 
-FRESH_SECONDS = 3600.0  #: a document is fetched again after that; providers announce new keys days before they use them
-USABLE_SECONDS = 86_400.0  #: for so long an old document is used when no newer one can be had
-AGAIN_SECONDS = 60.0  #: between two fetches for a key that the document lacks: anybody may name one
-FAILED_SECONDS = 10.0  #: after a failure; meanwhile senders hear 503
+#: age at which a document is fetched again; providers announce new keys days before they use them
+FRESH_SECONDS = 3600.0
+USABLE_SECONDS = 86_400.0  #: age up to which an old document is used when no newer one can be fetched
+AGAIN_SECONDS = 60.0  #: between two fetches for a key that the document lacks; anybody may name such a key
+FAILED_SECONDS = 10.0  #: pause after a failed fetch; senders get 503 meanwhile
 TIMEOUT_SECONDS = 5.0  #: for a connection, and for each read
 MAX_BYTES = 256 * 1024  #: of a document; real ones have some 5 KiB
 
@@ -42,7 +43,7 @@ class Fetched(Generic[T]):
         self._fetching: Future[None] | None = None
 
     def get(self) -> T | KeysAwaited | KeysUnavailable:
-        """The document, if there is a usable one; else what to wait for, or why there is none."""
+        """The document if there is a usable one; otherwise the fetch to wait for, or why there is none."""
         with self._lock:
             now = self._clock()
             document = self._document if now - self._came < USABLE_SECONDS else None
@@ -59,13 +60,13 @@ class Fetched(Generic[T]):
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a document, or one is on its way."""
+        """Whether there is a document or a fetch is under way."""
         with self._lock:
             has_one = self._document is not None and self._clock() - self._came < USABLE_SECONDS
             return has_one or self._fetching is not None
 
     def newer(self) -> KeysAwaited | None:
-        """Something to wait for, if a newer document may be asked for now; None soon after the last time."""
+        """A fetch of a newer document to wait for. None if the last fetch was a short time ago."""
         with self._lock:
             now = self._clock()
             if self._fetching is None and now - self._tried < AGAIN_SECONDS:

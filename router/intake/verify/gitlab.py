@@ -1,7 +1,7 @@
-"""Scheme gitlab: a secret token sent as it is in X-Gitlab-Token, or a signing token by Standard Webhooks.
+"""Scheme gitlab: a secret token in X-Gitlab-Token, or a signing token by Standard Webhooks.
 
-docs.gitlab.com, "Webhooks". A secret that begins with `whsec_` is a signing token, anything else a secret token; a list
-may hold both while a webhook is moved from the one to the other. The token is removed from what is received either way.
+docs.gitlab.com, "Webhooks". A secret that begins with `whsec_` is a signing token; any other is a secret token. A list
+may hold both while a webhook moves from one to the other. The token is removed from the request in any case.
 """
 
 import hmac
@@ -41,7 +41,7 @@ PROFILE = SenderProfile(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Ide
 
 
 class Options(Base):
-    """What GitLab sends or signs with."""
+    """The token or tokens."""
 
     secret: Secrets = Field(description="The secret token, or a whsec_… signing token; or a list of them for rotation.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
@@ -83,7 +83,7 @@ class GitLab:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     tokens: list[bytes] = []
     keys: list[bytes] = []
     for i, secret in enumerate(resolve(options.secret, build)):

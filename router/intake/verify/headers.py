@@ -7,7 +7,7 @@ from router.plugins.scheme import Unverified, VerifyFailure
 
 
 def check_header(name: str, build: Build, option: str) -> None:
-    """Report a name that no header can have."""
+    """Report a name that a header can't have."""
     if not HEADER_NAME.fullmatch(name):
         build.fault("a header's name is letters, digits and -", option)
     elif "_" in name:
@@ -15,7 +15,7 @@ def check_header(name: str, build: Build, option: str) -> None:
 
 
 def one_header(inbound: Inbound, name: str) -> str | Unverified:
-    """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
+    """The only value of a header. It is refused when it is missing, empty, repeated or not ASCII."""
     values = inbound.named.by_name.get(name.lower())
     if not values:
         return Unverified(VerifyFailure.MISSING, f"header {name} is missing")

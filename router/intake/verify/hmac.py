@@ -28,7 +28,7 @@ class Options(SignedHeaderOptions):
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     return HmacHeader(
         keys=decoded_keys(resolve(options.secret, build), options.key, build),
         signed=signed_header(options, build),

@@ -1,7 +1,7 @@
 """Scheme jwt: a JSON Web Token (RFC 7519) in a header, as OpenID Connect providers issue them.
 
-The keys are public (a JWKS, RFC 7517, by file or address), or a shared secret. A token alone says who sends, and not
-what: with `body_hash` one of its claims has to be the hash of the body.
+The keys are public (a JWKS, RFC 7517, from a file or an address), or the key is a shared secret. A token says who
+sends, but not what. With `body_hash`, one of its claims must be the hash of the body.
 """
 
 import hashlib
@@ -47,16 +47,16 @@ from router.plugins.scheme import (
 DEFAULTS: Mapping[str, Any] = {}
 PROFILE = SenderProfile(headers=("{header}",))
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]
-TOLERANCE_SECONDS = 60.0  #: how far clocks may differ: tokens live for minutes, so that less is needed than for times
+TOLERANCE_SECONDS = 60.0  #: how far clocks may differ; tokens live for minutes, so less is needed than for signed times
 MAX_TOKEN = 8 * 1024  #: characters; real ones have some 1,000
 MAX_JWKS_BYTES = 256 * 1024
 _PUBLIC: tuple[Algorithm, ...] = ("RS256", "ES256")
 Keys = Mapping[str, Any]
-"""Keys by their kid; the empty one is for keys without."""
+"""Keys by their kid. Keys without a kid are under the empty name."""
 
 
 class _Hmac(HMACAlgorithm):
-    """HMAC with keys of any length: the provider chooses it, and `check` warns of short secrets."""
+    """HMAC with keys of any length: the provider chooses it, and `check` warns about short secrets."""
 
     def check_key_length(self, key: bytes) -> str | None:  # noqa: ARG002 - the common signature
         return None
@@ -89,21 +89,21 @@ class BodyHashOptions(Base):
 
 
 class Options(Base):
-    """Who issues the token, for whom, and the keys."""
+    """The issuer of the token, its audience, and the keys."""
 
     header: str = Field(default="Authorization", description="The header that carries the token.")
     prefix: str | None = Field(
-        default=None, description="What stands before it; 'Bearer ' in Authorization, else nothing."
+        default=None, description="The text before it; by default 'Bearer ' in Authorization, otherwise nothing."
     )
-    issuer: str | None = Field(default=None, description="What iss has to be.")
-    audience: str | None = Field(default=None, description="What aud has to be, or hold.")
+    issuer: str | None = Field(default=None, description="The required iss.")
+    audience: str | None = Field(default=None, description="The required aud; a list must contain it.")
     jwks: JwksOptions | None = Field(default=None, description="Where the public keys are: file or url.")
     secret: Secrets | None = Field(default=None, description="Instead of jwks: a shared key, or a list of them.")
     algorithms: list[Algorithm] | None = Field(
-        default=None, min_length=1, description="Algorithms that are taken; RS256 and ES256, or HS256 with a secret."
+        default=None, min_length=1, description="Algorithms that are accepted; RS256 and ES256, or HS256 with a secret."
     )
     claims: dict[str, str | bool | int] = Field(
-        default_factory=dict, description="Claims and what they have to be, such as email."
+        default_factory=dict, description="Claims and their required values, such as email."
     )
     body_hash: BodyHashOptions | None = Field(default=None, description="The claim that holds the body's hash.")
     max_age: Duration | None = Field(default=None, description="How old iat may be; by default exp alone counts.")
@@ -123,7 +123,7 @@ class Jwt:
 
     @property
     def signed_parts(self) -> SignedParts | None:
-        """See Verifier.signed_parts. Without a hash of the body the token is a credential."""
+        """See Verifier.signed_parts. Without a hash of the body the token is only a credential."""
         return SignedParts() if self.options.body_hash is not None else None
 
     def verify(self, inbound: Inbound, now: int) -> Verdict:
@@ -147,7 +147,7 @@ class Jwt:
         """See Verifier.sign. Only a shared secret can sign."""
         if self.options.secret is None:
             return Unsignable(
-                "the sender signs with a key that it alone has; here is the public half, which can only verify"
+                "only the sender has the key that signs; the key here is its public half, which can only verify"
             )
         if not self.secrets:
             return NO_SECRET
@@ -166,13 +166,14 @@ class Jwt:
         try:
             header = pyjwt.get_unverified_header(token)
         except pyjwt.PyJWTError:
-            return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
+            return Unverified(VerifyFailure.MALFORMED, "the token is not a JWT")
         if not all(_is_canonical(part) for part in token.split(".")):
-            return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
-        if "crit" in header:  # extensions that a reader must know (RFC 7515, section 4.1.11); older PyJWTs pass them
-            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that are not known here")
+            return Unverified(VerifyFailure.MALFORMED, "the token is not canonical base64url")
+        # extensions that a reader must understand (RFC 7515, section 4.1.11); older PyJWTs ignore them
+        if "crit" in header:
+            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that the router does not know")
         if header.get("alg") not in self.algorithms:
-            return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not taken")
+            return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not accepted")
         if self.keys is None:
             return self.secrets
         source = self.keys
@@ -199,16 +200,17 @@ class Jwt:
         return Unverified(VerifyFailure.MISMATCH, "the token's signature fits no key")
 
     def _wrong_time(self, claims: Mapping[str, Any], now: int) -> Unverified | None:
-        """By the time of the request, so that a test or a replay can name one."""
+        """Why the token is not valid at this time. The time is the request's, so that tests and replays can choose
+        it."""
         seconds, off = now / 1000, self.options.tolerance
-        by_body = self.options.body_hash is not None  # such a token is good for one body, and may live for ever
+        by_body = self.options.body_hash is not None  # such a token is good for one body only, so it needs no expiry
         needed = "iat" if self.options.max_age is not None else "" if by_body else "exp"
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name)
             if value is None and name != needed:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool):
-                return Unverified(VerifyFailure.MALFORMED, f"the token's {name} is missing or no time")
+                return Unverified(VerifyFailure.MALFORMED, f"the token's {name} is missing or not a time")
             if name == "exp" and seconds > value + off:
                 return Unverified(VerifyFailure.TIME, "the token has expired")
             if name != "exp" and seconds < value - off:
@@ -219,12 +221,12 @@ class Jwt:
 
     def _wrong_claim(self, claims: Mapping[str, Any], body: bytes) -> Unverified | None:
         if self.options.issuer is not None and claims.get("iss") != self.options.issuer:
-            return Unverified(VerifyFailure.MISMATCH, "the token is by another issuer")
+            return Unverified(VerifyFailure.MISMATCH, "the token is from another issuer")
         if self.options.audience is not None and self.options.audience not in _audiences(claims.get("aud")):
             return Unverified(VerifyFailure.MISMATCH, "the token is for another audience")
         for name, wanted in self.options.claims.items():
             if type(claims.get(name)) is not type(wanted) or claims[name] != wanted:
-                return Unverified(VerifyFailure.MISMATCH, f"the token's claim {name} is another one")
+                return Unverified(VerifyFailure.MISMATCH, f"the token's claim {name} has another value")
         if self.options.body_hash is None:
             return None
         given, actual = claims.get(self.options.body_hash.claim), _hash(body, self.options.body_hash)
@@ -234,7 +236,7 @@ class Jwt:
 
 
 def _is_canonical(part: str) -> bool:
-    """Whether a part of a token is the one text for its bytes: unused bits could make another."""
+    """Whether a part of a token is the only spelling of its bytes. Unused bits would allow others."""
     try:
         return urlsafe_b64encode(urlsafe_b64decode(part + "=" * (-len(part) % 4))).decode().rstrip("=") == part
     except ValueError:
@@ -250,12 +252,14 @@ def _hash(body: bytes, options: BodyHashOptions) -> str:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     check_header(options.header, build, "header")
     if (options.jwks is None) == (options.secret is None):
         build.fault("expected exactly one of jwks and secret")
     if options.jwks is not None and (options.issuer is None or options.audience is None) and not options.body_hash:
-        build.fault("a token of a public issuer needs issuer and audience, or any token of it would do")
+        build.fault(
+            "a token of a public issuer needs issuer and audience; otherwise any token of that issuer would be accepted"
+        )
     algorithms = tuple(options.algorithms or (("HS256",) if options.secret is not None else _PUBLIC))
     if any(name.startswith("HS") != (options.secret is not None) for name in algorithms):
         build.fault("HS… goes with a secret, every other algorithm with jwks", "algorithms")
@@ -281,7 +285,7 @@ def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
 
 
 def _from_file(file: str, build: Build) -> Keys:
-    """The keys of a file, which has to be as safe as a secret file: another key in it lets its owner in."""
+    """The keys in a file. The file must be as safe as a secret file: whoever adds a key to it can sign tokens."""
     path = build.base_dir / file
     build.protected.add(path, "a key set")
     level = Level.ERROR if build.require_secrets else Level.NOTE  # as for a secret file
@@ -294,7 +298,7 @@ def _from_file(file: str, build: Build) -> Keys:
     except Unreadable as error:
         build.faults.append(Fault(("jwks", "file"), f"{file} can't be read: {error}", level))
     except ValueError as error:
-        build.fault(f"{file} is no JWKS: {error}", "jwks", "file")
+        build.fault(f"{file} is not a JWKS: {error}", "jwks", "file")
     return {}
 
 

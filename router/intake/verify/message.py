@@ -1,4 +1,4 @@
-"""What a sender signs, as the option `signed` writes it: constant text, and words for parts of the request."""
+"""The text that a sender signs, as in the option `signed`: constant text, and words for parts of the request."""
 
 import difflib
 import re
@@ -12,7 +12,7 @@ from router.plugins.scheme import SignedParts, Unverified
 WORDS = ("timestamp", "body", "url", "method")
 _HEADER = "header:"
 _KNOWN = re.compile(r"\{(timestamp|body|url|method|header:[^{}]*)\}")
-_ANY_WORD = re.compile(r"\{([^{}\"']+)\}")  #: JSON around a word stays what it is
+_ANY_WORD = re.compile(r"\{([^{}\"']+)\}")  #: JSON around a word is constant text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Message:
 
     @classmethod
     def of(cls, text: str, url: str | None = None) -> "Message":
-        """Compile a text whose words are known."""
+        """Compile a text whose words are all known."""
         pieces = _KNOWN.split(text)  # constant, word, constant …
         parts = [(piece, b"") if i % 2 else ("", piece.encode()) for i, piece in enumerate(pieces) if piece]
         return cls(tuple(parts), (url or "").encode())
@@ -47,7 +47,7 @@ class Message:
         return SignedParts(headers, query="url" in words, method="method" in words)
 
     def filled(self, inbound: Inbound, timestamp: str) -> bytes | Unverified:
-        """The bytes that the sender signed; a signed header that is missing or repeated is a refusal."""
+        """The bytes that the sender signed. A signed header that is missing or repeated is refused."""
         if self.parts == _BODY:
             return inbound.body
         filled: list[bytes] = []
@@ -77,15 +77,15 @@ _BODY = (("body", b""),)
 def check_message(text: str, build: Build, *, timed: bool, url: str | None, written: bool) -> None:
     """Report what is wrong with a `signed`.
 
-    `timed`: the sender sends a time. `written`: the file itself says what is signed.
+    `timed`: the sender sends a time. `written`: `signed` comes from the file itself.
     """
     for word in dict.fromkeys(_ANY_WORD.findall(text)):
         if word.startswith(_HEADER):
             check_header(word.removeprefix(_HEADER), build, "signed")
         elif word not in WORDS:
-            build.fault_unless_recorded(f"{{{word[:40]}}} is no word of signed; {_cure(word)}", "signed")
+            build.fault_unless_recorded(f"{{{word[:40]}}} is not a word of signed; {_cure(word)}", "signed")
     if "{body}" not in text:
-        build.fault("{body} has to be signed, or anybody could change it", "signed")
+        build.fault("{body} must be signed; otherwise anybody could change it", "signed")
     if ("{timestamp}" in text) != timed:
         build.fault("{timestamp} in signed and timestamp_header go together", "signed" if written else "header")
     if "{url}" in text and url is None:
@@ -111,5 +111,5 @@ def _cure(word: str) -> str:
 
 
 def signed_words(text: str) -> frozenset[str]:
-    """The words of a `signed`, as they stand there."""
+    """The words in a `signed`."""
     return frozenset(f"{{{word}}}" for word in _KNOWN.findall(text))

@@ -1,4 +1,4 @@
-"""Scheme none: anybody who reaches the port may send. A source has to name it; it is never a default."""
+"""Scheme none: anybody who reaches the port may send. It is never a default; a source must name it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PROFILE = SenderProfile()
 
 
 class Options(Base):
-    """Nothing to say."""
+    """It has no options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +35,5 @@ class Unchecked:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001, ARG001 - the name every scheme module has
-    """Options in, Verifier out."""
+    """Compile the options to a verifier."""
     return Unchecked()

@@ -1,7 +1,7 @@
-"""Scheme paypal-certificate: RSA over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, by a certificate of PayPal's.
+"""Scheme paypal-certificate: RSA over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, with a certificate of PayPal.
 
-developer.paypal.com, "Webhooks: integration". The certificate comes only from hosts of PayPal's. The body is covered by
-a checksum alone: a person who has one signed request can make another body with the same CRC-32.
+developer.paypal.com, "Webhooks: integration". The certificate is fetched only from PayPal's hosts. Only a checksum
+covers the body: anybody with one signed request can make another body with the same CRC-32.
 """
 
 import re
@@ -39,7 +39,7 @@ from router.plugins.scheme import (
 
 DEFAULTS: Mapping[str, Any] = {"dedupe": {"key": "$.id", "window": "72h"}}  # PayPal repeats an event for three days
 PROFILE = SenderProfile(ids=("Paypal-Transmission-Id",), headers=("Paypal-*",))
-TOLERANCE_SECONDS = 259_200.0  #: three days: the documentation does not say that a repeated event gets a new time
+TOLERANCE_SECONDS = 259_200.0  #: three days: the documentation does not say whether a repeated event gets a new time
 ALGORITHM = "SHA256withRSA"
 _HOSTS = frozenset({"api.paypal.com", "api-m.paypal.com"})
 _SANDBOX_HOSTS = frozenset({"api.sandbox.paypal.com", "api-m.sandbox.paypal.com"})
@@ -51,10 +51,10 @@ _PARTS = SignedParts(frozenset({"paypal-transmission-id", "paypal-transmission-t
 
 
 class Options(Base):
-    """Which webhook's events are taken."""
+    """The webhook whose events are accepted."""
 
     webhook_id: str = Field(description="The id that PayPal shows for the webhook, such as 8PT597110X687430LKGECATA.")
-    sandbox: bool = Field(default=False, description="Whether events of PayPal's sandbox are taken, and only these.")
+    sandbox: bool = Field(default=False, description="Accept events of PayPal's sandbox, and only these.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
 
 
@@ -76,7 +76,9 @@ class PayPal:
             return read
         transmission_id, sent, signature, address = read
         if not is_certificate_address(address, self.hosts):
-            return Unverified(VerifyFailure.MISMATCH, "header Paypal-Cert-Url is no address of PayPal's certificates")
+            return Unverified(
+                VerifyFailure.MISMATCH, "header Paypal-Cert-Url is not an address of PayPal's certificates"
+            )
         refused = check_time(sent, "header Paypal-Transmission-Time", self.tolerance, now, "iso8601")
         if refused is not None:
             return refused
@@ -92,11 +94,11 @@ class PayPal:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("PayPal signs with a key that it alone has")
+        return Unsignable("only PayPal has the key that signs")
 
 
 def is_certificate_address(address: str, hosts: frozenset[str]) -> bool:
-    """Whether a certificate at this address is PayPal's."""
+    """Whether this is an address of PayPal's certificates."""
     plain = address.isascii() and address.isprintable() and not set(address) & set(" \\?#")
     try:
         parts = urlsplit(address)
@@ -117,7 +119,7 @@ def _transmission(inbound: Inbound) -> tuple[str, str, bytes, str] | Unverified:
     if algorithm != ALGORITHM:
         return Unverified(VerifyFailure.MALFORMED, f"header Paypal-Auth-Algo is not {ALGORITHM}")
     if not _TRANSMISSION_ID.fullmatch(transmission_id):
-        return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Id is no id")
+        return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Id is not an id")
     signature = strict_base64(written)
     if not signature:
         return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Sig is not base64")
@@ -125,7 +127,7 @@ def _transmission(inbound: Inbound) -> tuple[str, str, bytes, str] | Unverified:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if not _WEBHOOK_ID.fullmatch(options.webhook_id):
         build.fault("expected the webhook's id as PayPal shows it, such as 8PT597110X687430LKGECATA", "webhook_id")
     return PayPal(options.webhook_id, _SANDBOX_HOSTS if options.sandbox else _HOSTS, options.tolerance)

@@ -1,7 +1,7 @@
-"""Presets: what is known of a provider, as data in presets.yaml.
+"""Presets: facts about providers, as data in presets.yaml.
 
-A preset with a `scheme` is itself the name of a scheme: that scheme, with the provider's options as defaults. A preset
-without one is for providers that sign nothing: the source says `preset: NAME` beside its own `verify`.
+A preset with a `scheme` can be named like a scheme: it is that scheme, with the provider's options as defaults. A
+preset without one is for providers that sign nothing: the source has `preset: NAME` beside its own `verify`.
 """
 
 import re
@@ -23,29 +23,29 @@ from router.plugins.scheme import Scheme, SenderProfile, Verifier
 
 _NAME_LINE = re.compile(r"^([a-z0-9-]+):$", re.MULTILINE)  #: the first line of a preset
 _STRENGTH = ("sha1", "sha256", "sha512")
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if PyYAML was built with it
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One provider, as presets.yaml has it."""
+    """One provider, from presets.yaml."""
 
     name: str
     title: str  #: the provider, and what it sends
     page: str  #: the address of its documentation
-    date: str  #: of the documentation that this follows
+    date: str  #: the date of the documentation that was followed
     setup: str  #: what to enter at the provider
     scheme: str | None = None  #: None: its requests can't be verified
     options: Mapping[str, Any] = field(default_factory=dict)  #: defaults of the scheme's options
-    example: Mapping[str, Any] = field(default_factory=dict)  #: options that the file has to say, such as url
+    example: Mapping[str, Any] = field(default_factory=dict)  #: options that the file must give, such as url
     example_verify: str = ""  #: without a scheme: a `verify` that its senders can pass
     source: Mapping[str, Any] = field(default_factory=dict)  #: defaults of the source's keys
     event: str | None = None  #: the header with the kind of the event
     ids: tuple[str, ...] = ()  #: headers with an id of the delivery
     form: bool = False  #: it sends forms
     headers: tuple[str, ...] = ()  #: globs of its headers that forwards pass on
-    uncovered: str = ""  #: what its signature leaves open, and rules should not rest on
-    ask: str = ""  #: what rules should ask for instead
+    uncovered: str = ""  #: what its signature does not cover, so that rules should not rely on it
+    ask: str = ""  #: what rules should rely on instead
     notes: str = ""
     vector: Mapping[str, Any] | None = None  #: a request that the preset verifies, and where it comes from
 
@@ -89,13 +89,13 @@ class PresetScheme:
         return create_model(f"{name}Options", __base__=self.base.Options, __doc__=self.preset.title, **fields)
 
     def compile(self, options: Any, build: Build) -> Verifier:
-        """See Scheme.compile. Own keys of the file override, but none makes the signature cover less."""
+        """See Scheme.compile. Keys of the file override the preset's, but none may make the signature cover less."""
         for key, message in self._weakened(options):
             build.fault(message, key)
         return self.base.compile(options, build)
 
     def _weakened(self, options: Any) -> list[tuple[str, str]]:
-        """Keys by which the file would make the signature cover less, or be easier to forge, and the messages."""
+        """Keys of the file that would make the signature cover less or easier to forge, with messages."""
         name, found = self.preset.name, list[tuple[str, str]]()
         known = {key: field.default for key, field in self.Options.model_fields.items()}
         if "signed" in known:
@@ -125,7 +125,7 @@ def _with_default(known: FieldInfo, value: Any) -> FieldInfo:
 
 
 class Presets(Mapping[str, Preset]):
-    """All presets by name. One is read when it is asked for: a start needs few of them."""
+    """All presets by name. Each is read at its first use, since a start needs few of them."""
 
     def __init__(self, text: str) -> None:
         starts = [(found[1], found.start()) for found in _NAME_LINE.finditer(text)]

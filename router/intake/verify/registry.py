@@ -1,4 +1,5 @@
-"""The verification schemes that sources may name: one module each, one line here; and the presets of providers."""
+"""The verification schemes that sources may name: one module and one line here for each. Also the presets of
+providers."""
 
 from collections.abc import Iterator, Mapping
 

@@ -17,8 +17,8 @@ from router.plugins.scheme import Unverified, VerifyFailure
 
 Encoding = Literal["hex", "base64"]
 KeyFormat = Literal["text", "hex", "base64"]
-ONLY_PUBLIC = "the sender signs with a key that it alone has; here is the public half, which can only verify"
-WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
+ONLY_PUBLIC = "only the sender has the key that signs; the key here is its public half, which can only verify"
+WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not match the request with any of the secrets")
 
 
 def key_bytes(secrets: Sequence[Secret]) -> tuple[bytes, ...]:
@@ -27,7 +27,7 @@ def key_bytes(secrets: Sequence[Secret]) -> tuple[bytes, ...]:
 
 
 def decoded_keys(secrets: Sequence[Secret], key_format: KeyFormat, build: Build) -> tuple[bytes, ...]:
-    """The keys that the secrets write in this format; a fault for a secret in another."""
+    """The keys in these secrets, decoded by the format. A secret in another format is a fault."""
     if key_format == "text":
         return key_bytes(secrets)
     keys: list[bytes] = []
@@ -53,7 +53,7 @@ def encoded(digest: bytes, encoding: Encoding) -> str:
 def signed_by_any(
     keys: Sequence[bytes], algorithm: str, message: bytes, given: str, encoding: Encoding = "hex"
 ) -> bool:
-    """Whether one of the keys made the signature (RFC 2104); every one is tried, each in constant time."""
+    """Whether one of the keys made the signature (RFC 2104). Every key is tried, each in constant time."""
     good, text = False, given.encode()
     for key in keys:
         good |= hmac.compare_digest(encoded(hmac.digest(key, message, algorithm), encoding).encode(), text)
@@ -61,7 +61,7 @@ def signed_by_any(
 
 
 def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
-    """Resolve a rotation list. Optional secrets may be missing, but at least one has to be set."""
+    """Resolve a rotation list. Optional secrets may be missing, but at least one must be set."""
     found = tuple(build.secret(ref, "secret", i) for i, ref in enumerate(refs))
     if not any(secret.is_set for secret in found) and all(ref.optional for ref in refs):
         level = Level.ERROR if build.require_secrets else Level.NOTE

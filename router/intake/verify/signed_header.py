@@ -1,4 +1,4 @@
-"""A header that carries a signature, and perhaps the signed time: how it is read, and HMAC over what it signs."""
+"""A header with a signature and perhaps the signed time: how it is read, and HMAC over the signed text."""
 
 import hmac
 import re
@@ -48,18 +48,18 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class SignedHeader:
-    """Reads a request whose signature stands in a header."""
+    """Reads a request whose signature is in a header."""
 
     header: str
     message: Message = field(default_factory=lambda: Message.of("{body}"))
     prefix: str = ""
-    parts: Parts | None = None  #: None: all after the prefix is the signature
+    parts: Parts | None = None  #: None: the whole text after the prefix is the signature
     timestamp_header: str | None = None
     timestamp_format: TimestampFormat = "unix"
     tolerance: float = TOLERANCE_SECONDS
 
     def read(self, inbound: Inbound, now: int) -> tuple[bytes, Sequence[str]] | Unverified:
-        """What was signed, and the signatures, any of which may fit; `now` in ms."""
+        """The signed text, and the signatures; one of them must fit. `now` in ms."""
         given = one_header(inbound, self.header)
         if isinstance(given, Unverified):
             return given
@@ -92,7 +92,7 @@ class SignedHeader:
         return (signed,) if self.timestamp_header is None else ((self.timestamp_header, timestamp), signed)
 
     def proof(self, inbound: Inbound, now: int, sign: Callable[[bytes], str]) -> SenderProof | Unsignable:
-        """What a sender adds at `now` (ms); signed headers that the request lacks get a fresh id each."""
+        """What a sender adds at `now` (ms). Signed headers that the request lacks get a new id each."""
         names = {name.lower() for name, _ in inbound.headers}
         added = tuple((name, str(uuid.uuid4())) for name in self.message.headers if name.lower() not in names)
         timestamp = written_time(now, self.timestamp_format)

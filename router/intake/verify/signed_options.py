@@ -1,4 +1,4 @@
-"""The options of schemes with a signature in a header: where it stands, and what it signs."""
+"""The options of schemes with a signature in a header: the header's format, and the signed text."""
 
 import re
 from typing import Literal
@@ -22,16 +22,16 @@ _SEPARATOR = re.compile(r"[,;|&] ?| ")
 class PartsOptions(Base):
     """How a header with several parts is written."""
 
-    separator: str = Field(default=",", description="What stands between the parts.")
+    separator: str = Field(default=",", description="The separator of the parts.")
     time: str | None = Field(default=None, description="The name of the part with the signed time.")
     signature: str = Field(description="The name of the parts with a signature; one that fits is enough.")
 
 
 class SignedHeaderOptions(Base):
-    """Where the signature stands, and what is signed."""
+    """The signature's header, and the signed text."""
 
     header: str = Field(description="The header that carries the signature.")
-    prefix: str = Field(default="", description="What stands before the signature, such as sha256=.")
+    prefix: str = Field(default="", description="The text before the signature, such as sha256=.")
     parts: PartsOptions | None = Field(
         default=None, description="For a header of name=value parts; by default the header is the signature."
     )
@@ -43,7 +43,7 @@ class SignedHeaderOptions(Base):
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
     signed: str | None = Field(
         default=None,
-        description="What is signed, of {timestamp} {body} {url} {method} {header:NAME}; by default {body}, or "
+        description="The signed text, from {timestamp} {body} {url} {method} {header:NAME}; by default {body}, or "
         "{timestamp}.{body} with a time.",
     )
     url: str | None = Field(
@@ -55,7 +55,7 @@ class SignedHeaderOptions(Base):
 
 
 def signed_header(options: SignedHeaderOptions, build: Build) -> SignedHeader:
-    """Compile the options; faults go to the build."""
+    """Compile the options. Faults go to the build."""
     for name in ("header", "timestamp_header"):
         value = getattr(options, name)
         if value is not None:
@@ -65,7 +65,7 @@ def signed_header(options: SignedHeaderOptions, build: Build) -> SignedHeader:
     parts = None if options.parts is None else _parts(options.parts, build)
     timed = options.timestamp_header is not None or (parts is not None and parts.time is not None)
     if parts is not None and parts.time is not None and options.timestamp_header is not None:
-        build.fault("the time stands in parts or in timestamp_header, not in both", "timestamp_header")
+        build.fault("the time comes from parts or from timestamp_header, not from both", "timestamp_header")
     text = options.signed if options.signed is not None else ("{timestamp}.{body}" if timed else "{body}")
     check_message(text, build, timed=timed, url=options.url, written=options.signed is not None)
     if options.url is not None and _has_user(options.url):

@@ -1,8 +1,9 @@
-"""Scheme sns: messages of Amazon SNS, whose signature stands in their own JSON, by a certificate of Amazon's.
+"""Scheme sns: messages of Amazon SNS, with a signature in their own JSON, made with a certificate of Amazon.
 
 docs.aws.amazon.com, "Verifying the signatures of Amazon SNS messages" and "Amazon SNS message and JSON formats".
-Anybody with an AWS account can have SNS sign a message, so `topics` says whose messages are taken. The certificate
-comes only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is confirmed only with `confirm: true`.
+Anybody with an AWS account can have SNS sign a message, so `topics` lists whose messages are accepted. The certificate
+is fetched only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is confirmed only with `confirm:
+true`.
 """
 
 import json
@@ -41,7 +42,7 @@ from router.plugins.scheme import (
 )
 
 DEFAULTS: Mapping[str, Any] = {
-    # A message keeps its id when SNS repeats it; by default it does so for an hour.
+    # SNS repeats a message with the same id, by default for an hour.
     "dedupe": {"key": "$.MessageId", "window": "24h"},
     "handshake": "sns",
 }
@@ -56,7 +57,7 @@ _SIGNED_KEYS = {
     "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
 _OPTIONAL = frozenset({"Subject"})
-_MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, in which JSON may double quotes
+_MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, and quoting in JSON may double it
 
 _COVERS = SignedParts()
 
@@ -64,9 +65,9 @@ log = structlog.get_logger()
 
 
 class Options(Base):
-    """Whose messages are taken."""
+    """The topics whose messages are accepted."""
 
-    topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are taken.")
+    topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are accepted.")
     confirm: bool = Field(default=False, description="Whether a subscription to one of the topics is confirmed.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
 
@@ -92,7 +93,7 @@ class Sns:
             return Unverified(VerifyFailure.MISMATCH, "the message is of another topic")
         address = str(message.get("SigningCertURL", ""))
         if not is_certificate_address(address):
-            return Unverified(VerifyFailure.MISMATCH, "SigningCertURL is no address of SNS's certificates")
+            return Unverified(VerifyFailure.MISMATCH, "SigningCertURL is not an address of SNS's certificates")
         signature = strict_base64(str(message.get("Signature", "")))
         version = message.get("SignatureVersion")
         if not signature or version not in ("1", "2"):
@@ -113,11 +114,11 @@ class Sns:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("Amazon signs with a key that it alone has")
+        return Unsignable("only Amazon has the key that signs")
 
     def _confirm(self, address: str) -> None:
         if not _is_host(address):
-            log.warning("subscription not confirmed", reason="SubscribeURL is no address of SNS")
+            log.warning("subscription not confirmed", reason="SubscribeURL is not an address of SNS")
             return
         threading.Thread(target=self._visit, args=(address,), name="confirm-sns", daemon=True).start()
 
@@ -131,13 +132,13 @@ class Sns:
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:
-    """What SNS signs: names and values of some keys, a line each."""
+    """The text that SNS signs: the names and values of some keys, each on its own line."""
     keys = _SIGNED_KEYS[message["Type"]]
     return "".join(f"{key}\n{message[key]}\n" for key in keys if key in message).encode()
 
 
 def is_certificate_address(address: str) -> bool:
-    """Whether a certificate at this address is Amazon's."""
+    """Whether this is an address of Amazon's certificates."""
     return _is_host(address) and bool(_CERTIFICATE_PATH.fullmatch(urlsplit(address).path)) and "?" not in address
 
 
@@ -151,7 +152,7 @@ def _is_host(address: str) -> bool:
 
 
 def _message(body: bytes) -> Mapping[str, Any] | Unverified:
-    wrong = Unverified(VerifyFailure.MALFORMED, "the body is no message of SNS")
+    wrong = Unverified(VerifyFailure.MALFORMED, "the body is not a message of SNS")
     if len(body) > _MAX_BODY:
         return wrong
     try:
@@ -170,14 +171,14 @@ def _message(body: bytes) -> Mapping[str, Any] | Unverified:
         "".join(message[key] for key in keys if key in message).encode()
     except UnicodeEncodeError:
         return wrong
-    # Each line ends a value: one with a line in it could pass for two.
+    # A line break ends a value. A value that contains one could pass for two values.
     if any("\n" in message[key] for key in keys if key not in ("Message", "Subject") and key in message):
         return wrong
     return message  # type: ignore[no-any-return]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Of a repeated key another reader could take another value than the signed one."""
+    """A JSON object without repeated keys. Another reader could take the unsigned one of two values."""
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("a key is repeated")
@@ -185,7 +186,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     for i, topic in enumerate(options.topics):
         if not _TOPIC.fullmatch(topic):
             build.fault("expected an ARN such as arn:aws:sns:eu-central-1:123456789012:topic", "topics", i)

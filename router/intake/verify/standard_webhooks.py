@@ -1,8 +1,8 @@
 """Scheme standard-webhooks: signatures by the Standard Webhooks specification, v1 (HMAC-SHA256) and v1a (ed25519).
 
-standardwebhooks.com, "Specification". What is signed is `<id>.<time>.<body>`. A secret is `whsec_` and base64 for v1, a
-public key `whpk_` and base64 for v1a; some put `v1,` before it (Supabase), or show the base64 alone. Svix sends the
-same as `svix-…` headers: scheme svix.
+standardwebhooks.com, "Specification". The signed text is `<id>.<time>.<body>`. A secret is `whsec_` and base64 for v1;
+a public key is `whpk_` and base64 for v1a. Some providers put `v1,` before it (Supabase) or show only the base64. Svix
+sends the same as `svix-…` headers: scheme svix.
 """
 
 import hmac
@@ -44,18 +44,16 @@ PROFILE = SenderProfile(headers=("{headers}-id", "{headers}-timestamp", "{header
 
 
 def defaults_of(options: "Options") -> Mapping[str, Any]:
-    """DEFAULTS, by the names that the headers have."""
+    """DEFAULTS for these header names."""
     return {"dedupe": {"key": f"headers.{options.headers}-id", "window": "24h"}}
 
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
 PUBLIC_PREFIX = "whpk_"
-_NO_PRIVATE_KEY = (
-    f"the sender signs with a key that it alone has; {PUBLIC_PREFIX}… is the public half, which can only verify"
-)
+_NO_PRIVATE_KEY = f"only the sender has the key that signs; {PUBLIC_PREFIX}… is the public half, which can only verify"
 _VERSION = re.compile(r"v[0-9]+[a-z]?")
 _KEY_BYTES = 32  #: of an ed25519 public key
-_BARE_BYTES = 16  #: of a key that is base64 alone: what is shorter is rather a password that happens to look like it
+_BARE_BYTES = 16  #: least bytes of a key in bare base64; a shorter one is more likely a password that looks like base64
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
 
 
@@ -113,7 +111,7 @@ class StandardWebhooks:
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
-        """See Verifier.sign. The id is a fresh one, so that no message is a copy of another."""
+        """See Verifier.sign. The id is new, so that no message is a copy of another."""
         if not self.keys:
             return Unsignable(_NO_PRIVATE_KEY) if self.public_keys else NO_SECRET
         identity, timestamp = f"msg_{uuid.uuid4().hex}", str(now // 1000)
@@ -137,12 +135,12 @@ def is_signed(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     return verifier(options.secret, options.headers, options.tolerance, build)
 
 
 def verifier(secrets: Secrets, headers: str, tolerance: float, build: Build) -> StandardWebhooks:
-    """The verifier for such secrets and header names; faults go to the build."""
+    """The verifier for these secrets and header names. Faults go to the build."""
     keys: list[bytes] = []
     public_keys: list[Ed25519PublicKey] = []
     for i, secret in enumerate(resolve(secrets, build)):
@@ -161,7 +159,8 @@ def verifier(secrets: Secrets, headers: str, tolerance: float, build: Build) -> 
 
 
 def shared_key(secret: Secret, build: Build, place: int) -> list[bytes]:
-    """The key of a `whsec_…` secret, perhaps after `v1,`, or of bare base64; a fault and nothing for another text."""
+    """The key in a `whsec_…` secret, perhaps after `v1,`, or in bare base64. Another text is a fault, and None is
+    returned."""
     text = secret.reveal().removeprefix("v1,")
     key = strict_base64(text.removeprefix(SECRET_PREFIX))
     if key and (text.startswith(SECRET_PREFIX) or len(key) >= _BARE_BYTES):

@@ -8,14 +8,14 @@ from typing import Literal
 from router.plugins.scheme import Unverified, VerifyFailure
 
 TimestampFormat = Literal["unix", "unix_ms", "iso8601"]
-TOLERANCE_SECONDS = 300.0  #: how far a signed time may be off, both ways: what Stripe, Slack and Svix recommend
+TOLERANCE_SECONDS = 300.0  #: how far a signed time may differ from now, as Stripe, Slack and Svix recommend
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _ISO_8601 = re.compile(
     r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?P<part>\.[0-9]{1,9})?"
     r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})"
 )
-_MILLISECONDS_FROM = 10**11  #: a `unix` time this large counts milliseconds: in seconds it would be the year 5138
+_MILLISECONDS_FROM = 10**11  #: a `unix` time of this size counts milliseconds: in seconds it would be the year 5138
 _NAMES: Mapping[TimestampFormat, str] = {
     "unix": "Unix time",
     "unix_ms": "Unix time in milliseconds",
@@ -26,10 +26,10 @@ _NAMES: Mapping[TimestampFormat, str] = {
 def check_time(
     text: str, name: str, tolerance: float, now: int, timestamp_format: TimestampFormat = "unix"
 ) -> Unverified | None:
-    """Refuse a text that is no time of this format, or is further from now (ms) than the tolerance (s)."""
+    """Refuse a text that is not a time of this format, or differs from now (ms) by more than the tolerance (s)."""
     sent = milliseconds(text, timestamp_format)
     if sent is None:
-        return Unverified(VerifyFailure.MALFORMED, f"{name} is no {_NAMES[timestamp_format]}")
+        return Unverified(VerifyFailure.MALFORMED, f"{name} is not a valid {_NAMES[timestamp_format]}")
     if abs(now - sent) > tolerance * 1000:
         return Unverified(
             VerifyFailure.TIME, "the timestamp is too far from now; is a clock wrong, or is this a replay?"
@@ -38,7 +38,7 @@ def check_time(
 
 
 def milliseconds(text: str, timestamp_format: TimestampFormat) -> int | None:
-    """The Unix time in ms that a text of this format writes; None for any other text."""
+    """The Unix time in ms of a text in this format; None for any other text."""
     if timestamp_format == "iso8601":
         return _from_iso_8601(text)
     if not _NUMBER.fullmatch(text):
@@ -48,7 +48,7 @@ def milliseconds(text: str, timestamp_format: TimestampFormat) -> int | None:
 
 
 def written_time(now: int, timestamp_format: TimestampFormat) -> str:
-    """The time `now` (ms) as a sender writes it."""
+    """The time `now` (ms) in this format."""
     if timestamp_format == "iso8601":
         return datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return str(now if timestamp_format == "unix_ms" else now // 1000)
@@ -58,7 +58,7 @@ def _from_iso_8601(text: str) -> int | None:
     found = _ISO_8601.fullmatch(text)
     if found is None:
         return None
-    try:  # only six digits of a second: Python knows microseconds
+    try:  # Python reads at most six digits of a second
         moment = datetime.fromisoformat(found["time"] + (found["part"] or "")[:7] + found["zone"])
         return int(moment.timestamp() * 1000)
     except (ValueError, OverflowError):

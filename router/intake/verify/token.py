@@ -1,4 +1,4 @@
-"""Scheme token: a shared secret sent as it is, in a header or a query parameter, and removed after verification."""
+"""Scheme token: a shared secret in a header or a query parameter, removed after verification."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,16 +18,16 @@ PROFILE = SenderProfile()
 
 
 class Options(Base):
-    """The token, and where it is sent."""
+    """The token and its place in the request."""
 
     secret: Secrets = Field(description="The token, or a list of them for rotation.")
     header: str | None = Field(default=None, description="The header that carries it. Either header or query.")
-    prefix: str = Field(default="", description="What stands before it in the header, such as 'Token '.")
+    prefix: str = Field(default="", description="The text before it in the header, such as 'Token '.")
     query: str | None = Field(default=None, description="The query parameter that carries it.")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if (options.header is None) == (options.query is None):
         build.fault("expected exactly one of header and query")
     if options.header is not None:

@@ -1,8 +1,8 @@
-"""Scheme twilio: HMAC-SHA1 of the public URL and the form's fields in X-Twilio-Signature.
+"""Scheme twilio: HMAC-SHA1 of the public URL and the form's fields, in X-Twilio-Signature.
 
-twilio.com/docs, "Webhooks security". The URL is the one that Twilio was told, with its query; behind a proxy the daemon
-can't know it, so `url` says it. Of a body that is no form its SHA-256 stands in the URL, as the parameter bodySHA256.
-Twilio signs no time and no id that every product sends: it has no dedupe by default.
+twilio.com/docs, "Webhooks security". The URL is the one that Twilio was told, with its query. Behind a proxy the daemon
+can't know it, so `url` gives it. For a body that is not a form, the URL's parameter bodySHA256 has its SHA-256. Twilio
+signs no time, and no id that all its products send. So this scheme has no default dedupe.
 """
 
 import hashlib
@@ -36,18 +36,18 @@ from router.plugins.scheme import (
 
 HEADER = "X-Twilio-Signature"
 DEFAULTS: Mapping[str, Any] = {
-    # An answer that is not TwiML is an error in Twilio's eyes; an empty one does nothing.
+    # Twilio treats an answer that is not TwiML as an error. An empty answer does nothing.
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
 PROFILE = SenderProfile(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
 _SIGNED = SignedParts(query=True)
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
-_MOST_FIELDS = 1000  #: of a signed form; a message with media has some 60
+_MOST_FIELDS = 1000  #: fields of a signed form; a message with media has some 60
 
 
 class Options(Base):
-    """What Twilio signs with, and what it signs."""
+    """The token that Twilio signs with, and the public URL."""
 
     secret: Secrets = Field(description="The account's auth token, or a list of them for rotation.")
     url: str = Field(description="The webhook's public URL as Twilio was told, without its query.")
@@ -65,7 +65,7 @@ class Twilio:
     """Verifies Twilio's signature."""
 
     keys: tuple[bytes, ...]
-    urls: tuple[str, ...]  #: all that it may have signed: its own products differ
+    urls: tuple[str, ...]  #: all URLs that Twilio may have signed; its products differ
     verifies: bool = True
     signed_parts: SignedParts = _SIGNED
 
@@ -83,7 +83,7 @@ class Twilio:
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:  # noqa: ARG002 - the common signature
-        """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
+        """See Verifier.sign. A body that is not a form has its hash in the query, as Twilio does it."""
         if not self.keys:
             return NO_SECRET
         added = f"{_BODY_HASH}={hashlib.sha256(inbound.body).hexdigest()}" if _needs_hash(inbound) else ""
@@ -96,7 +96,7 @@ class Twilio:
 
     @staticmethod
     def _signed_fields(inbound: Inbound) -> str | Unverified:
-        """The form's fields as they are signed; nothing for a body whose hash is signed with the URL."""
+        """The form's fields in their signed form; empty for a body whose hash is signed with the URL."""
         hashes = [value for name, value in parse_qsl(inbound.query, keep_blank_values=True) if name == _BODY_HASH]
         if hashes:
             actual = hashlib.sha256(inbound.body).hexdigest()
@@ -106,10 +106,8 @@ class Twilio:
         if not inbound.body:
             return ""
         if not _says_form(inbound):
-            return Unverified(VerifyFailure.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
-        if not is_form(
-            inbound.body
-        ):  # fields are signed and no bytes: these could be JSON, and then mean something else
+            return Unverified(VerifyFailure.MISSING, f"a body that is not a form needs {_BODY_HASH} in the query")
+        if not is_form(inbound.body):  # the fields are signed, not the bytes; these could be JSON with another meaning
             return Unverified(VerifyFailure.MALFORMED, "the body is not the form that its type says")
         try:
             pairs = parse_qsl(
@@ -138,10 +136,10 @@ def _without_user(url: str) -> str:
 
 
 def _urls(url: str) -> list[str]:
-    """Every form of the URL that Twilio may sign; the most usual one first.
+    """All forms of the URL that Twilio may sign, the most usual first.
 
-    Its documentation: user name and password are left out; a port is left out for calls over https, and kept for the
-    rest. Its own libraries also try the usual port where there is none.
+    Its documentation: user name and password are left out. The port is left out for calls over https and kept for
+    others. Its own libraries also try the default port where the URL has none.
     """
     bare = _without_user(url)
     parts = urlsplit(bare)
@@ -151,7 +149,7 @@ def _urls(url: str) -> list[str]:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     try:
         parts = urlsplit(options.url)
         good = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -1,4 +1,4 @@
-"""An exception in a log line: its type and place, but not its text, which may hold a payload or a secret."""
+"""An exception in a log line: its type and place. Its text is left out, since it may hold a payload or a secret."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from typing import Any
 import router
 
 _PACKAGE = Path(router.__file__).parent
-_FRAMES = 40  #: most places of one exception: a recursion has a thousand
+_FRAMES = 40  #: places of one exception that are shown; a recursion has a thousand
 
 
 def describe_exception(fields: MutableMapping[str, Any], *, whole: bool) -> None:
-    """Replace a line's exc_info by `error` and `at`; `whole`: also by `trace`, every place from the outermost on."""
+    """Replace a line's exc_info by `error` and `at`. With `whole` add `trace`: all places, the outermost first."""
     error = fields.pop("exc_info")
     if error is True:
         error = sys.exc_info()[1]
@@ -30,7 +30,7 @@ def describe_exception(fields: MutableMapping[str, Any], *, whole: bool) -> None
 
 
 def kind_of(error: BaseException) -> str:
-    """The exception's type; for an error of the system also its errno's text."""
+    """The exception's type. For a system error also the text of its errno."""
     name = type(error).__name__
     if isinstance(error, OSError) and isinstance(error.errno, int):
         return f"{name}: {os.strerror(error.errno)}"
@@ -54,7 +54,7 @@ def _trace(error: BaseException) -> list[str]:
 
 
 def _frames(error: BaseException) -> list[tuple[str, str]]:
-    """Places and functions, the innermost of many. Without the source lines, which would have to be read from files."""
+    """Places and functions, the innermost of many. Source lines are left out: they would have to be read from files."""
     return [
         (f"{_short(frame.f_code.co_filename)}:{line}", frame.f_code.co_name)
         for frame, line in deque(traceback.walk_tb(error.__traceback__), maxlen=_FRAMES)
@@ -62,6 +62,6 @@ def _frames(error: BaseException) -> list[tuple[str, str]]:
 
 
 def _short(name: str) -> str:
-    """A file's path without the machine's own folders."""
+    """A file's path without this machine's own folders."""
     path = Path(name)
     return str(path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else Path(*path.parts[-2:]))

@@ -1,6 +1,6 @@
 """Logs the messages of libraries and of Python itself. Their texts may hold URLs and payloads.
 
-Only the constant part of a library's message is logged. Numbers stay in it; any other value is replaced by its type.
+So only the constant part of a library's message is logged. Numbers stay in it; any other value is replaced by its type.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 def listen() -> None:
-    """From now on, log the messages that libraries and Python would write to standard error."""
+    """Log, from now on, the messages that libraries and Python would write to standard error."""
     root = logging.getLogger()
     root.handlers[:] = [_Listener()]
     root.setLevel(logging.WARNING)

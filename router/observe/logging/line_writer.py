@@ -13,11 +13,11 @@ _LOST = b'{"level":"warning","message":"log lines lost: they could not be writte
 
 
 class Lines:
-    """A logger of structlog. Any thread may call it, and never waits for the stream.
+    """A logger of structlog. Any thread may call it; it never waits for the stream.
 
-    A write in the thread that logs would release Python's lock and wait for it again, twice for each event. A stream
-    that nobody reads would stop the daemon. The stream must have no buffer of its own, so that a failed write is known
-    at once, and its bytes don't appear later between other lines.
+    If the logging thread wrote the line itself, it would release Python's lock and wait for it again, twice for each
+    event. A stream that nobody reads would stop the daemon. The stream must have no buffer of its own: then a failed
+    write is known at once, and its bytes don't appear later between other lines.
     """
 
     def __init__(self, stream: BinaryIO, lost: bytes = _LOST) -> None:
@@ -77,13 +77,13 @@ class Lines:
             return
         unwritten = self._put(b"\n" * self._torn + b"\n".join([*lines, b""])).count(b"\n")
         if lost and unwritten:
-            unwritten -= 1  # the line about lost lines is among them, and is written later
+            unwritten -= 1  # the line about lost lines is among them, and will be written later
         elif lost:
             self._lost_reported += lost
         self.lost += unwritten
 
     def _put(self, data: bytes) -> bytes:
-        """Write data; gives back the part that could not be written, from the beginning of its first line."""
+        """Write data. Returns the part that could not be written, from the beginning of its first line."""
         at = 0
         try:
             while at < len(data):
@@ -94,7 +94,7 @@ class Lines:
         except (OSError, ValueError):  # full or closed, and there is no other place to report it
             if at:
                 self._torn = data[at - 1 : at] != b"\n"
-            whole = self._torn and data[at : at + 1] == b"\n"  # the next write begins with the missing line end
+            whole = self._torn and data[at : at + 1] == b"\n"  # this write begins with the missing line end
             return data[at + whole :]
         self._torn = False
         return b""

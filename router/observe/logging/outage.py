@@ -1,4 +1,4 @@
-"""A trouble that lasts is logged at once, then ever more rarely, and once when it is over."""
+"""Logs a lasting failure at once, then less and less often, and once when it is over."""
 
 FIRST_PAUSE_SECONDS = 10.0  #: between the first two lines; doubled with each
 LONGEST_PAUSE_SECONDS = 600.0  #: so that the last page of a log always shows it
@@ -13,7 +13,7 @@ class Outage:
         self._next_at = 0.0
 
     def failed(self, now: float) -> int:
-        """It failed at `now` (monotonic). How often so far, if this is to be logged; else 0."""
+        """A failure at `now` (monotonic). Returns the number of failures so far if it should be logged, else 0."""
         self._failures += 1
         if self._failures == 1:
             self._pause = FIRST_PAUSE_SECONDS
@@ -25,6 +25,6 @@ class Outage:
         return self._failures
 
     def over(self) -> int:
-        """It worked. How often it failed before; 0 when it worked before as well."""
+        """A success. Returns the number of failures before it; 0 when there was none."""
         failures, self._failures = self._failures, 0
         return failures

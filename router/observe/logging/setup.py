@@ -78,14 +78,15 @@ def has_colours(terminal: bool, environ: Mapping[str, str]) -> bool:
 
 
 def json_line(fields: MutableMapping[str, Any], level: str, now: datetime) -> bytes:
-    """The fields, then level, timestamp and message (structlog calls it `event`, a word with another meaning here)."""
+    """The fields, then level, timestamp and message. structlog calls the message `event`, which means something else
+    here."""
     message = fields.pop("event", None)
     fields["level"] = level
-    fields["timestamp"] = now  # formatting it here would take as long as the rest of the line
+    fields["timestamp"] = now  # formatting the time here would take as long as the rest of the line
     fields["message"] = message
     try:
         line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
-    except TypeError:  # a lone surrogate, which a file's name may have, or a type that JSON lacks
+    except TypeError:  # a lone surrogate, which a file name may contain, or a type that JSON lacks
         return json.dumps({**fields, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}, default=_named).encode()
     if not line.isascii() or _DELETE in line:  # some characters move a terminal's cursor, or reverse its text
         return "".join(c if c.isprintable() else _escaped(c) for c in line.decode()).encode()
@@ -93,7 +94,7 @@ def json_line(fields: MutableMapping[str, Any], level: str, now: datetime) -> by
 
 
 def _named(value: object) -> str:
-    return f"<{type(value).__name__}>"  # its value may be private
+    return f"<{type(value).__name__}>"  # the value may be private
 
 
 def _escaped(character: str) -> str:

@@ -17,7 +17,7 @@ class TextLine:
     def __init__(self, *, colours: bool, terminal: bool) -> None:
         self._colours = colours
         self._terminal = terminal
-        # Without a time, since the writing thread adds it later; the line after it has a time.
+        # Without a time: the writing thread adds it later.
         self.lost_lines = b"warning log lines lost: they could not be written  lines=%d"
 
     def line(self, fields: MutableMapping[str, Any], level: str, now: datetime) -> str:
@@ -47,7 +47,7 @@ def shown(text: object) -> str:
 
 
 def valued(value: Any) -> str:
-    """A value as one word, or in quotes."""
+    """A value as one word if possible, otherwise in quotes."""
     if isinstance(value, list | tuple):
         return _listed(value)
     if isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""What other rules would make of stored events. Nothing is executed, sent or written."""
+"""Compares what other rules would do with stored events. Nothing is executed, sent or written."""

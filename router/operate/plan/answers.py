@@ -1,4 +1,4 @@
-"""How two rulesets differ about what the sender of an event is answered."""
+"""How two rulesets differ in the answer to an event's sender."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from router.rules.ruleset import Ruleset
 
 @dataclass(frozen=True, slots=True)
 class AnswerChange:
-    """What the sender of one event is answered, before and after."""
+    """The answer to the sender of one event, before and after."""
 
-    rules: tuple[str | None, str | None]  #: whose `respond` it is, before and after; None: the source's, or the usual
-    fields: tuple[str, ...]  #: that differ
+    #: the rule whose `respond` answers, before and after; None: the source's, or the usual answer
+    rules: tuple[str | None, str | None]
+    fields: tuple[str, ...]  #: names of the fields that differ
     old: Mapping[str, Any]
     new: Mapping[str, Any]
 
 
 def compare_answers(definitions: Definitions, before: Routed, after: Routed) -> AnswerChange | None:
-    """What differs; None if nothing does, or one side does not accept the event."""
+    """The difference; None if there is none, or if one side does not accept the event."""
     if before.parsed is None or after.parsed is None:
         return None
     old, new = _facts(before), _facts(after)
@@ -34,8 +35,8 @@ def compare_answers(definitions: Definitions, before: Routed, after: Routed) -> 
 
 
 def _facts(routed: Routed) -> dict[str, Any]:
-    """The answer as fields. What an action would answer is not known; its name is."""
-    assert routed.parsed is not None  # the caller has looked
+    """The answer as fields. What an action would answer is unknown; its name is used."""
+    assert routed.parsed is not None  # the caller has checked this
     facts: dict[str, Any] = {}
     answering = _answering(routed)
     if answering is not None:
@@ -59,7 +60,7 @@ def _answering(routed: Routed) -> RespondFrom | None:
 
 
 def _same_action(definitions: Definitions, before: Routed, after: Routed) -> bool:
-    """Whether the same action answers, by whatever name."""
+    """Whether the same action answers, under any name."""
     one, other = _answering(before), _answering(after)
     if one is None or other is None or before.source is None:
         return False

@@ -1,4 +1,4 @@
-"""How two rulesets differ about one event: which deliveries come, go, change, move, fail or are mended."""
+"""How two rulesets differ in the deliveries of one event."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,33 +18,33 @@ class ChangeKind(StrEnum):
     GO = "go"  #: only the old rules plan it
     CHANGE = "change"  #: it goes elsewhere, or does something else there
     MOVE = "move"  #: another rule or action plans it, and does the same
-    FAIL = "fail"  #: the new rules plan it, and it would be dead at once, which the old rules don't say of it
+    FAIL = "fail"  #: it would be dead at once under the new rules only
     MEND = "mend"  #: it would be dead at once under the old rules only
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one delivery."""
+    """The change of one delivery."""
 
     kind: ChangeKind
     before: DeliveryKey | None  #: None: the old rules don't plan it
     after: DeliveryKey | None  #: None: the new rules don't plan it
     type: str  #: of the action
     target: str
-    fields: tuple[str, ...] = ()  #: of a changed delivery: what differs
-    reason: str = ""  #: of a failing one, or of a mended one before
-    old: Mapping[str, Any] = field(default_factory=dict)  #: what the changed fields were
+    fields: tuple[str, ...] = ()  #: the differing fields of a changed delivery
+    reason: str = ""  #: of a failing delivery, or of one that failed before
+    old: Mapping[str, Any] = field(default_factory=dict)  #: the values of the changed fields before
     new: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What both rulesets make of one event."""
+    """The results of both rulesets for one event."""
 
     before: Routed
     after: Routed
     changes: tuple[Change, ...] = ()
-    answer: AnswerChange | None = None  #: None: the sender is answered the same
+    answer: AnswerChange | None = None  #: None: the answer to the sender is the same
 
 
 def compare(event: Event, definitions: Definitions) -> Compared:

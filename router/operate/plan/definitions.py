@@ -1,4 +1,4 @@
-"""Tells whether two rulesets define an action alike. Then its deliveries need not be rendered."""
+"""Finds out whether two rulesets define an action alike. Then its deliveries need not be rendered."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class Definitions:
     _same: dict[tuple[ActionKey, ActionKey, str], bool] = field(default_factory=dict)
 
     def same(self, one: RuleAction, other: RuleAction, source: str) -> bool:
-        """Whether both do the same with an event of the source. The names of rule and action don't count."""
+        """Whether both do the same with an event of the source. The names of rule and action don't matter."""
         key = ((one.rule, one.name), (other.rule, other.name), source)
         found = self._same.get(key)
         if found is None:
@@ -33,13 +33,13 @@ class Definitions:
 
 
 def _fingerprint(ruleset: Ruleset, action: RuleAction) -> tuple[object, ...]:
-    """What decides about the deliveries of an action, beside the event and the values of secrets."""
+    """Everything that decides about the deliveries of an action, besides the event and the values of secrets."""
     target = action.action.target
     own = target.key == f"{action.rule}/{action.name}"
     order = None if action.order_by is None else action.order_by.text
     return (
         action.action.type,
-        type(action.action),  # a recorded action that a guard forbids is of another class
+        type(action.action),  # a recorded action that a guard forbids has another class
         action.digest,
         None if own else target.key,
         ruleset.sections.get(f"targets.{target.key}"),

@@ -1,4 +1,4 @@
-"""A plan over the newest events only, for who waits for it: bounded by their number and by time."""
+"""A plan for the newest events only, limited by their number and by time, for somebody who is waiting."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from router.store.contract import PAGE, StoreReader
 
 @dataclass(frozen=True, slots=True)
 class RecentPlan:
-    """A plan, and which events it looked at."""
+    """A plan, and which events it covers."""
 
     report: PlanReport
-    since: int  #: ms; events that came then or later
-    is_all: bool  #: False: there are older events since the asked time, which were not looked at
-    is_cut: bool  #: time was up before the newest event
+    since: int  #: ms; it covers events from this time on
+    is_all: bool  #: False: older events of the requested time were left out
+    is_cut: bool  #: the time was over before the newest event
 
 
 def plan_recent(
@@ -42,7 +42,8 @@ def plan_recent(
 
 
 def _newest(store: StoreReader, which: EventFilter, most: int) -> tuple[int, int, int, bool]:
-    """The seqs of the first and the last of the newest `most` events, when the first came, and whether it is all."""
+    """The seqs of the first and the last of the newest `most` events, the receipt of the first, and whether these are
+    all."""
     after = first = last = begin = count = 0
     while count < most:
         wanted = min(PAGE, most - count)

@@ -1,4 +1,4 @@
-"""The result of a plan: counts with samples, by what changes. Its size does not grow with the number of events."""
+"""The result of a plan: counts with samples, by kind of change. Its size does not grow with the number of events."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from router.operate.plan.changes import Change, ChangeKind, Compared
 from router.operate.plan.routed import DeliveryKey
 from router.operate.scan import ScanPosition
 
-VERSION = 1  #: of the JSON; it grows when a key changes its meaning or goes, not when one is added
-SAMPLES = 3  #: events of each entry by default: enough to look at, few enough to read
-MOST_ENTRIES = 2_000  #: that are kept apart, more than 1,000 rules usually have; the rest are counted together
+VERSION = 1  #: of the JSON; it grows when a key changes its meaning or is removed, not when one is added
+SAMPLES = 3  #: events in each entry by default
+MOST_ENTRIES = 2_000  #: that are listed separately, more than 1,000 rules usually have; the rest are counted together
 LONGEST_VALUE = 300  #: characters of a value in a sample
 LONGEST_REASON = 300
 
 NOT_COVERED = (
     "verify (signatures and tokens are not checked again)",
     "path (events keep the source that received them)",
-    "dedupe (no event is dropped as a copy, none is added that was one)",
+    "dedupe (no event is dropped as a copy, and no dropped copy is added)",
     "skips and holds (paused targets, and deliveries that a later one replaces)",
-    "respond from an action (what it would answer; nothing is run)",
+    "respond from an action (what the action would answer, since nothing runs)",
     "retry, rate and other limits",
-)  #: what a plan does not say
+)  #: what a plan does not cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class EntryKey:
 
     kind: ChangeKind
     before: tuple[str, str] | None  #: rule and action by the old rules
-    after: tuple[str, str] | None  #: and by the new ones
+    after: tuple[str, str] | None  #: the same by the new rules
     type: str
     target: str
     fields: tuple[str, ...]
@@ -70,7 +70,7 @@ class Entry:
 
 @dataclass
 class AnswerEntry:
-    """Events whose senders are answered something else, in the same way."""
+    """Events whose senders get another answer, with the same difference."""
 
     rules: tuple[str | None, str | None]  #: whose `respond` it is, before and after
     fields: tuple[str, ...]
@@ -86,13 +86,13 @@ class AnswerEntry:
 
 @dataclass
 class Refused:
-    """Events that could not be compared, or rules that could not judge, with one reason."""
+    """Events that could not be compared, or rules that could not be evaluated, with the same reason."""
 
     count: int = 0
     samples: list[str] = field(default_factory=list)  #: event ids
 
     def add(self, event_id: str, most: int) -> None:
-        """One more event."""
+        """Add one event."""
         self.count += 1
         if len(self.samples) < most:
             self.samples.append(event_id)
@@ -104,18 +104,19 @@ class PlanReport:
 
     samples: int = SAMPLES
     events: int = 0  #: compared
-    changed: int = 0  #: of these, how many have a delivery that changes
-    same: int = 0  #: deliveries that stay as they are
+    changed: int = 0  #: events with a changed delivery
+    same: int = 0  #: unchanged deliveries
     entries: dict[EntryKey, Entry] = field(default_factory=dict)
     answers: dict[tuple[tuple[str | None, str | None], tuple[str, ...]], AnswerEntry] = field(default_factory=dict)
     matched_before: Counter[str] = field(default_factory=Counter)  #: events by rule
     matched_after: Counter[str] = field(default_factory=Counter)
     not_judged: dict[tuple[str, str], Refused] = field(
         default_factory=dict
-    )  #: by rule and reason; not by the old rules
-    not_accepted: dict[str, Refused] = field(default_factory=dict)  #: by reason; such a request would not be an event
+    )  #: by rule and reason; only by the new rules
+    #: by reason; such a request would not become an event
+    not_accepted: dict[str, Refused] = field(default_factory=dict)
     not_compared: dict[str, Refused] = field(default_factory=dict)  #: by reason
-    rest: ScanPosition | None = None  #: where to go on, if the limit was reached before the end
+    rest: ScanPosition | None = None  #: where to continue, if the limit was reached before the end
 
     @property
     def differs(self) -> bool:
@@ -138,7 +139,7 @@ class PlanReport:
         return sum(entry.count for entry in self.entries.values() if entry.key.kind is kind)
 
     def add(self, event: Event, compared: Compared) -> None:
-        """Count one event."""
+        """Add the comparison of one event."""
         self.events += 1
         self.matched_before.update(compared.before.matched or ("unmatched",))
         self.matched_after.update(compared.after.matched or ("unmatched",))
@@ -158,7 +159,7 @@ class PlanReport:
             self._refuse(self.not_accepted, refusal, event)
 
     def add_not_compared(self, event: Event, reason: str) -> None:
-        """Count one event that could not be compared."""
+        """Add one event that could not be compared."""
         self._refuse(self.not_compared, reason, event)
 
     def _refuse(self, by_reason: dict[str, Refused], reason: str, event: Event) -> None:
@@ -201,7 +202,7 @@ class PlanReport:
             )
 
     def sorted_answers(self) -> list[AnswerEntry]:
-        """The changed answers, those of most events first."""
+        """The changed answers, those with most events first."""
         return sorted(self.answers.values(), key=lambda entry: (-entry.count, str(entry.rules), entry.fields))
 
     def as_json(self) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class PlanReport:
         return sorted(self.entries.values(), key=lambda e: (kinds.index(e.key.kind), -e.count, str(e.key)))
 
     def renamed(self) -> dict[str, str]:
-        """New rule names by old ones: rules whose deliveries all moved to one rule that was not there before."""
+        """New rule names by old ones: rules whose deliveries all moved to one new rule."""
         moved: dict[str, set[str]] = {}
         other: set[str] = set()
         for key in self.entries:

@@ -1,4 +1,4 @@
-"""What one ruleset makes of one event."""
+"""What one ruleset does with one event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ class Routed:
     matched: tuple[str, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
     deliveries: Mapping[DeliveryKey, tuple[RuleAction, Item | None]] = field(default_factory=dict)
-    rules: tuple[Rule, ...] = ()  #: the matched ones
+    rules: tuple[Rule, ...] = ()  #: the matched rules
     source: Source | None = None
     refusal: str = ""  #: why such a request would not become an event
 
 
 def route(ruleset: Ruleset, event: Event, shared: "Routed | None" = None, shared_by: Source | None = None) -> Routed:
-    """Route an event. `shared` is its routing by other rules, with its source: an equal one parses alike."""
+    """Route an event. `shared` is its routing by other rules, with its source; an equal source is parsed only once."""
     source = OWN_SOURCE if is_own(event) else ruleset.sources.get(event.source)
     if source is None:
         return Routed(None, refusal=f'there is no source "{event.source}"')
@@ -65,14 +65,15 @@ def _parses_alike(one: Source, other: Source) -> bool:
 
 def rendered(ruleset: Ruleset, routed: Routed, key: DeliveryKey) -> PreviewedDelivery:
     """What a delivery would do; secrets by name."""
-    assert routed.parsed is not None  # else there are no deliveries
+    assert routed.parsed is not None  # otherwise there are no deliveries
     action, item = routed.deliveries[key]
-    # Both sides get the same id, so that lines and bodies with it don't differ for that alone.
+    # Both sides get the same id, so that lines and bodies don't differ only in the id.
     return preview_delivery(ruleset, action, routed.parsed, item, delivery_id=routed.parsed.event.id)
 
 
 def facts_of(shown: PreviewedDelivery, base_dir: str) -> dict[str, Any]:
-    """Where a delivery goes and what it does there, by field; paths below the rules file's folder from that."""
+    """Where a delivery goes and what it does there, by field. Paths below the rules file's folder are relative to
+    it."""
     facts: dict[str, Any] = {"type": shown.type, "target": shown.target, "order_key": shown.order_key}
     return facts | {name: _relative(value, base_dir) for name, value in (shown.does or {}).items()}
 

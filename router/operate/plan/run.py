@@ -1,4 +1,4 @@
-"""One plan: compares what two rulesets make of the stored events that match a filter."""
+"""One plan: compares how two rulesets route the stored events that match a filter."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class Plan:
     store: StoreReader
     after: Ruleset
     report: PlanReport
-    before: Ruleset | None  #: None: the rules that each event was routed by
-    compile: Compile  #: for these
+    before: Ruleset | None  #: None: the rules that routed each event
+    compile: Compile  #: compiles those rules
     advance: Callable[[int], None] = lambda _: None  #: called with 1 after each event
     limit: WorkLimit = NO_LIMIT
     _pairs: OrderedDict[str, Definitions | str] = field(default_factory=OrderedDict)
@@ -56,7 +56,7 @@ class Plan:
         if self.before is not None:
             key = ""
         elif stored.routing is None:
-            return "it was received before the store kept which rules it was routed by"
+            return "a version that did not record its rules received it"
         else:
             key = stored.routing.ruleset
         found = self._pairs.get(key)

@@ -10,4 +10,4 @@ WORDS = {
     ChangeKind.MEND: ("*", "would no longer be dead at once"),
     ChangeKind.MOVE: (">", "move to another rule or action, and do the same"),
 }
-"""A sign, and what deliveries do."""
+"""A sign, and what deliveries would do."""

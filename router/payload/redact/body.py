@@ -15,7 +15,7 @@ from router.payload.redact.patterns import Reach
 from router.payload.redact.xml_text import redact_xml
 from router.payload.xml_text import is_like_xml
 
-_NOTHING_FOUND = "so what the source redacts can't be found in it"
+_NOTHING_FOUND = "so the values that the source redacts can't be found in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Sent:
     body: bytes
     content_type: str | None
     read: Body  #: what it was read as
-    json_field: str | None  #: the form field that holds JSON
-    signed: bool  #: its bytes alone decided its format
+    json_field: str | None  #: the name of the form field that holds JSON
+    signed: bool  #: whether the bytes alone decided the format
 
 
 def redact_body(sent: Sent, chosen: Chosen, reach: Reach) -> bytes:
-    """The body with the chosen values replaced. Raises PayloadError if it can't be done.
+    """The body with the chosen values replaced. Raises PayloadError when that is impossible.
 
     `reach` is what the paths could select in any payload.
     """
@@ -55,16 +55,18 @@ def redact_body(sent: Sent, chosen: Chosen, reach: Reach) -> bytes:
 
 
 def check_structure(sent: Sent) -> None:
-    """Refuse a body in which values can't be told apart: text, and what was read as another format than it looks.
+    """Refuse a body whose values can't be found: text, and a body that looks like another format than it was read as.
 
-    A path would find nothing there, and what it is for would be stored. Raises PayloadError, without the body's text.
+    A path would select nothing there, and the value would be stored. Raises PayloadError, without the body's text.
     """
     read, field = sent.read, sent.json_field
     if isinstance(read.payload, str):
         if read.payload:
             raise PayloadError(f"the body is text, {_NOTHING_FOUND}; send it as JSON, a form or XML")
     elif read.format is Format.FORM and read.texts and _is_like_another(sent.body):
-        raise PayloadError(f"the body is declared as a form, and is not one, {_NOTHING_FOUND}; mend its Content-Type")
+        raise PayloadError(
+            f"the body is declared as a form, and is not one, {_NOTHING_FOUND}; correct its Content-Type"
+        )
     elif read.texts and read.format is not Format.XML and field is not None and field in read.payload:
         raise PayloadError(f"the form has the field that holds JSON twice, or as a file, {_NOTHING_FOUND}")
 

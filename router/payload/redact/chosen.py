@@ -8,13 +8,13 @@ from router.domain.items import PlaceKey
 MARK = "[redacted]"  #: stands in the place of a value
 
 Chosen = dict[PlaceKey, "Chosen"] | None
-"""By key, what is chosen below it. None: the value itself."""
+"""By key, what is chosen below it. None: the value itself is chosen."""
 
 Place = Sequence[PlaceKey]
-"""The keys that lead to a value, from the payload on."""
+"""The keys that lead from the payload to a value."""
 
 Span = tuple[int, int, bytes]
-"""Where bytes are replaced, from and to, and by what."""
+"""Where bytes are replaced: start, end, and the replacement."""
 
 
 def chosen_of(places: Iterable[Place]) -> Chosen:
@@ -44,7 +44,8 @@ def replaced(data: bytes, spans: Iterable[Span]) -> bytes:
 
 
 def is_replaced(payload: Any, chosen: Chosen) -> bool:
-    """Whether every chosen value of the payload is replaced. In XML each of a list may be, beside its namespaces."""
+    """Whether every chosen value of the payload is replaced. In XML, items of a list and namespaces count
+    separately."""
     if chosen is None:
         if isinstance(payload, list):
             return all(is_replaced(one, None) for one in payload)

@@ -1,4 +1,4 @@
-"""Replaces values in forms. Other fields keep their bytes, also how they are percent-encoded."""
+"""Replaces values in forms. Other fields keep their bytes, including their percent-encoding."""
 
 import re
 from collections.abc import Callable, Collection
@@ -48,7 +48,7 @@ def redact_query(query: str, names: Collection[str]) -> str:
 
 
 def _with_values(body: bytes, charset: str, edit: Callable[[str, bytes, str], bytes]) -> bytes:
-    """The form with each value as `edit` gives it, which takes the name, the value and the charset of the bytes."""
+    """The form with each value edited. `edit` takes the name, the value and the charset, and returns the new value."""
     text = without_bom(body)
     if not holds_ascii(charset):
         utf_8, codec = recoded(text, charset)
@@ -78,7 +78,7 @@ def _redact_quoted(value: bytes, charset: str, chosen: Chosen, reach: Reach) -> 
 
 
 class _RawPlaces:
-    """Where decoded bytes stand in the encoded ones. Ask in rising order."""
+    """Maps places in decoded bytes to places in the encoded bytes. Ask in rising order."""
 
     def __init__(self, value: bytes) -> None:
         self._found = _ENCODED.finditer(value)

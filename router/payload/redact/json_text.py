@@ -15,8 +15,8 @@ _BETWEEN_BRACKETS = rb'[^"\[\]{}]*+'
 
 
 def _without_brackets(nested: int) -> bytes:
-    """A pattern of text up to a bracket, taking lists and mappings that are nested so deep as part of it: the regular
-    expression goes through them faster than a loop. A deeper one is left, and looked at again level by level."""
+    """A pattern for text up to a bracket. Lists and mappings nested up to this depth count as part of the text, since a
+    regular expression passes them faster than a loop. Deeper ones are examined level by level."""
     within = _STRING
     if nested:
         inner = _without_brackets(nested - 1)
@@ -31,7 +31,7 @@ _OBJECT, _LIST, _LIST_END = ord("{"), ord("["), ord("]")
 
 
 def redact_json(body: bytes, charset: str, chosen: Chosen, reach: Reach) -> bytes:
-    """The text with the chosen values replaced; it has been read as JSON in that charset."""
+    """The text with the chosen values replaced. The text was read as JSON in this charset before."""
     text, codec = as_read(body, charset)
     made = replaced(text, json_spans(text, chosen, reach))
     if codec is None:
@@ -40,7 +40,7 @@ def redact_json(body: bytes, charset: str, chosen: Chosen, reach: Reach) -> byte
 
 
 def json_spans(text: bytes, chosen: Chosen, reach: Reach) -> list[Span]:
-    """Where the chosen values stand in valid JSON, and what hides behind a repeated key."""
+    """Where the chosen values are in valid JSON, including those behind a repeated key."""
     scan = _Scan(text)
     scan.value(_after(_BLANKS, text, 0), chosen, reach)
     return scan.spans
@@ -54,7 +54,7 @@ class _Scan:
         self._text = text
 
     def value(self, at: int, chosen: Chosen, reach: Reach) -> int:
-        """Walk through the value that begins here; gives its end."""
+        """Walk through the value that begins at `at`. Returns where it ends."""
         if chosen is None:
             end = self._end(at)
             self.spans.append((at, end, _MARK))
@@ -87,7 +87,7 @@ class _Scan:
         return at + 1
 
     def _end(self, at: int) -> int:
-        """The end of the value that begins here, which is not looked into."""
+        """Where the value that begins at `at` ends. Its contents are skipped."""
         text = self._text
         if text[at] not in (_OBJECT, _LIST):
             return _after(_SCALAR, text, at)
@@ -107,7 +107,7 @@ def _after(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
 
 
 def _name(token: bytes) -> str:
-    """A key as rules see it."""
+    """A key as rules read it."""
     if b"\\" not in token and token.isascii():
         return token[1:-1].decode()
     name: str = read_json(token, "a key")

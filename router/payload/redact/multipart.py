@@ -42,7 +42,7 @@ def redact_json_part(body: bytes, boundary: str, field: str, chosen: Chosen, rea
 
 
 def _pieces(body: bytes, boundary: str, parts: Parts) -> list[bytes]:
-    """What stands before, between and after the boundaries: nothing, the parts, and the end. Raises PayloadError."""
+    """The bytes before, between and after the boundaries: empty, the parts, and the end. Raises PayloadError."""
     pieces = (b"\r\n" + body).split(_delimiter(boundary))
     if len(pieces) != len(parts) + 2:
         raise PayloadError("the parts of the multipart/form-data can't be told apart, so nothing can be redacted")
@@ -50,7 +50,7 @@ def _pieces(body: bytes, boundary: str, parts: Parts) -> list[bytes]:
 
 
 def _joined(pieces: list[bytes], boundary: str, wanted: Parts) -> bytes:
-    """The body again. Raises PayloadError if its readers would find other parts."""
+    """Join the pieces to a body. Raises PayloadError if a reader would find other parts in it."""
     made = _delimiter(boundary).join(pieces)[len(b"\r\n") :]
     if read_parts(made, boundary) != wanted:
         raise PayloadError("the parts of the multipart/form-data are written in a way that can't be redacted")

@@ -1,7 +1,7 @@
-"""Which parts of a payload the paths may select at all, told by their keys alone.
+"""Which parts of a payload the paths may select, known from their keys alone.
 
-JSON may name a key twice, and readers differ in which one they take. Rules see the last. So a value behind an earlier
-one is replaced wherever a path might select something in it.
+JSON may repeat a key, and readers differ in which value they take. Rules take the last. So a value behind an earlier
+one is replaced when a path might select something in it.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from router.domain.items import PlaceKey
 
 Pattern = Sequence[frozenset[PlaceKey] | None]
-"""For each level the keys that a path may take; None: any. It ends where everything below may be selected."""
+"""For each level, the keys that a path may take; None: any key. At its end everything below may be selected."""
 
 EVERYTHING = None
 Reach = tuple[Pattern, ...] | None
-"""What the paths may still select below a value: the rests of their patterns. None: everything."""
+"""What the paths may select below a value: the rests of their patterns. None: everything."""
 
 
 def below(reach: Reach, key: PlaceKey) -> Reach:

@@ -1,4 +1,4 @@
-"""Bodies that are not in UTF-8: edited as UTF-8, and written back in their charset."""
+"""Bodies in other charsets: edited as UTF-8 and written back in their charset."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ class Codec:
 
     name: str  #: Python's name of the charset
     mark: bytes = b""  #: the byte order mark before the text
-    exact: bool = True  #: encoding gives the same bytes again
+    exact: bool = True  #: whether encoding gives the same bytes again
 
     def encoded(self, text: bytes) -> bytes:
-        """The edited text in the body's charset; in UTF-8, as it was given, if bytes were invalid in that charset."""
+        """The edited text in the body's charset. It stays in UTF-8 if some bytes were invalid in the charset."""
         return self.mark + text.decode().encode(self.name) if self.exact else text
 
 
 def recoded(body: bytes, charset: str, mark: bytes = b"") -> tuple[bytes, Codec]:
-    """The text in UTF-8, and how to write it back."""
+    """The text in UTF-8, and how to encode it again."""
     plain = body[len(mark) :]
     text = decoded(plain, charset)
     try:

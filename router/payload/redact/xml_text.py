@@ -22,12 +22,12 @@ _QUOTED = f'"{MARK}"'.encode()
 class _Open:
     """An element that has begun."""
 
-    value: Any  #: as rules see it
+    value: Any  #: as rules read it
     chosen: Chosen
-    start: int  #: of its content
+    start: int  #: where its content begins
     name: bytes = b""
     seen: dict[str, int] = field(default_factory=dict)
-    text: bool = False  #: its text was replaced already
+    text: bool = False  #: whether its text was replaced already
 
 
 def redact_xml(body: bytes, charset: str, payload: Any, chosen: Chosen) -> bytes:
@@ -68,9 +68,9 @@ def _begin(token: re.Match[bytes], opened: list[_Open], spans: list[Span]) -> No
 
 
 def _below(outer: _Open, name: str) -> tuple[Any, Chosen]:
-    """The value of an element that begins, and what is chosen in it. A repeated name is a list."""
+    """The value of an element that begins, and what is chosen in it. A repeated name gives a list."""
     if outer.chosen is None:
-        return None, {}  # it goes with the element around it
+        return None, {}  # the element around it is replaced as a whole
     value = outer.value[name] if outer.chosen else None
     chosen = outer.chosen.get(name, {})
     if not isinstance(value, list):
@@ -86,7 +86,7 @@ def _end(opened: list[_Open], at: int, spans: list[Span]) -> None:
 
 
 def _text(token: re.Match[bytes], inner: _Open, spans: list[Span]) -> None:
-    """Of an element's own text, the first piece is replaced, and further pieces are removed."""
+    """Replace the first piece of an element's own text, and remove its further pieces."""
     if inner.chosen and inner.chosen.get(_TEXT, {}) is None and token[0].strip():
         spans.append((token.start(), token.end(), b"" if inner.text else MARK.encode()))
         inner.text = True

@@ -29,7 +29,7 @@ from router.rules.yaml.problems import ProblemReport
 from router.rules.yaml.schema import DefaultsOptions
 from router.runtime.pacing import paced
 
-MAX_NAMED_BYTES = 1024 * 1024  #: of a file of certificates; a bundle of all public authorities has a fifth
+MAX_NAMED_BYTES = 1024 * 1024  #: of a file of certificates; a bundle of all public authorities has a fifth of this
 
 
 @dataclass
@@ -42,7 +42,7 @@ class LoadContext:
     environ: Mapping[str, str]
     require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
     commands: str  #: any, off, or the folder of the allowed programs
-    trusting: bool = False  #: secret files that other users can write are used, with a note
+    trusting: bool = False  #: accept, with a note, secret files that other users can write
     zone: tzinfo = UTC  #: of the conditions on `time` and `weekday`
     defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
     secrets: dict[str, Secret] = field(default_factory=dict)
@@ -51,22 +51,23 @@ class LoadContext:
     broken_sources: set[str] = field(default_factory=set)  #: the names of sources with errors
     used_targets: set[str] = field(default_factory=set)
     target_limits: dict[str, TargetSpec] = field(default_factory=dict)  #: by target, the limits of its first action
-    retry: RetryLayer | None = None  #: of `defaults`
+    retry: RetryLayer | None = None  #: the one in `defaults`
     target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
-    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources; hold for all their events
-    secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: the files read, as they were just before
-    used_secrets: dict[str, Secret] = field(default_factory=dict)  #: by where they come from
+    #: conditions that hold for all events of these sources
+    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)
+    secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: the files read, with their state just before
+    used_secrets: dict[str, Secret] = field(default_factory=dict)  #: by their origin
     sent_secrets: dict[str, Secret] = field(default_factory=dict)  #: of actions and targets, beside the declared ones
     listened_sources: int = 0  #: the sum, over the rules so far, of the sources that they listen to
     source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: equal sets share one object
     globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: by glob, the sources whose names match it
     unset: list[Problem] = field(default_factory=list)  #: problems of secrets that are not set
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
-    found: dict[Any, Any] = field(default_factory=dict)  #: what plugins found on disk, so that they look once
-    document: Document | None = None  #: that is compiled now
+    found: dict[Any, Any] = field(default_factory=dict)  #: what plugins found on the disk, so that they look only once
+    document: Document | None = None  #: the document that is being compiled
     places: dict[tuple[str, str], Place] = field(default_factory=dict)  #: where each name of each section is defined
     source_paths: dict[Hashable, str] = field(default_factory=dict)  #: by path, the source that has it
-    recorded: bool = False  #: the text is from the store: only the actions that a guard forbids fail
+    recorded: bool = False  #: the text comes from the store: only actions that a guard forbids fail
     _at_end: list[tuple[Build, NodePath]] = field(default_factory=list)
 
     @property
@@ -75,11 +76,11 @@ class LoadContext:
         return self.document.bounds if self.document is not None else None
 
     def folder_of(self, node_path: NodePath) -> Path:
-        """The folder that relative paths in this file start from."""
+        """The folder where relative paths in this file start."""
         return node_path.report.folder or self.base_dir
 
     def define(self, section: str, parent: NodePath, name: str) -> bool:
-        """Whether the section may define this name here: it is new and allowed. Otherwise reports why not."""
+        """Whether the section may define this name here. Reports a name that is taken or not allowed."""
         first = self.places.get((section, name))
         if first is not None:
             word = section.removesuffix("s")
@@ -91,14 +92,14 @@ class LoadContext:
         return True
 
     def allowed_secrets(self) -> dict[str, Secret]:
-        """The declared secrets that the document that is compiled now may use."""
+        """The declared secrets that the current document may use."""
         bounds = self.bounds
         if bounds is None or bounds.secrets is None:
             return self.secrets
         return {name: secret for name, secret in self.secrets.items() if bounds.allows("secrets", name)}
 
     def source(self, name: str) -> Source:
-        """A source of the file, or that of the router's own events."""
+        """A source of the file, or the source of the router's own events."""
         return self.sources.get(name, OWN_SOURCE)
 
     def sources_like(self, glob: str) -> frozenset[str]:
@@ -119,7 +120,8 @@ class LoadContext:
             self.protected.add(path, "a secret file")
         found = ref.resolve(folder, self.environ, trusting=self.trusting)
         secret = found.secret
-        own = node_path.report.folder if ref.file is not None else None  # of an included file: another "file token"
+        # an included file has its own folder, and so another "file token"
+        own = node_path.report.folder if ref.file is not None else None
         self.used_secrets[ref.name if own is None else f"file {own}/{ref.file}"] = secret or Secret(ref.name, None)
         if secret is None:
             self._report_unset(ref, found, node_path)
@@ -128,7 +130,8 @@ class LoadContext:
         return Secret(name, secret.reveal()) if name else secret
 
     def _check_bounds(self, ref: SecretRef, node_path: NodePath) -> None:
-        """Report a secret whose origin `only.secrets` does not allow. The name alone would not protect it."""
+        """Report a secret whose origin `only.secrets` does not allow. A check of the name alone would not protect
+        it."""
         bounds = self.bounds
         if bounds is None or bounds.secrets is None:
             return
@@ -166,7 +169,7 @@ class LoadContext:
             )
 
     def read_file(self, name: str, node_path: NodePath, *, private: bool) -> bytes | None:
-        """A file that an option names, such as a certificate; reports one that can't be used."""
+        """Read a file that an option names, such as a certificate. Reports one that can't be used."""
         path = self.folder_of(node_path) / name
         bounds = self.bounds
         if bounds is not None and bounds.secrets is not None and (name.startswith("/") or ".." in name.split("/")):
@@ -203,7 +206,7 @@ class LoadContext:
         return found
 
     def build(self, name: str, node_path: NodePath, facts: RuleFacts = RuleFacts(), *, sends: bool = False) -> Build:  # noqa: B008 - immutable
-        """The inputs of a plugin that compiles this node; `sends`: its secrets are sent to others."""
+        """The inputs of a plugin that compiles this node. `sends`: its secrets are sent to others."""
         secret = self.sent_secret if sends else self.secret
         find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: secret(  # noqa: E731
             ref, node_path.at(*place)
@@ -229,7 +232,7 @@ class LoadContext:
         )
 
     def report_faults(self, build: Build, node_path: NodePath) -> bool:
-        """Report a plugin's faults at their places in the file; whether one was an error."""
+        """Report a plugin's faults at their places in the file. Returns whether one was an error."""
         for fault in build.faults:
             below = node_path.at(*fault.place)
             below.report.add(below.node, below.path, fault.message, fault.level)
@@ -249,7 +252,7 @@ class LoadContext:
         self._at_end.clear()
 
     def forbidden_by(self, build: Build) -> str | None:
-        """The guard's reason, if this is a recorded text and guards alone forbid the action; None otherwise."""
+        """The guard's reason if this is a recorded text and only guards forbid the action; otherwise None."""
         errors = [fault for fault in build.faults if fault.level is Level.ERROR]
         only_guards = all(fault.is_guard for fault in errors)
         return errors[0].message if self.recorded and errors and only_guards else None

@@ -31,11 +31,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a name was defined."""
+    """The place where a name was defined."""
 
     file: str
     line: int
 
     def seen_from(self, node_path: NodePath) -> str:
-        """In the words of a message about another place: `on line 4`, or `on line 4 of teams/pay.yaml`."""
+        """The place in the words of a message about another place: `on line 4`, or `on line 4 of teams/pay.yaml`."""
         return f"on line {self.line}" + ("" if node_path.report.file == self.file else f" of {self.file}")

@@ -1,4 +1,4 @@
-"""Reads a field by its text, as the file has it in a condition, `order_by`, `dedupe` or `equals_field`."""
+"""Reads a field from its text in a condition, `order_by`, `dedupe` or `equals_field`."""
 
 from router.domain.headers import dropped_header
 from router.domain.nearest_word import did_you_mean
@@ -9,7 +9,7 @@ from router.rules.yaml.node_path import NodePath
 
 
 def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None = None) -> AnyField | None:
-    """Compile the field; None after an error, which is reported at the key of that name, or else at the value."""
+    """Compile the field. None after an error, which is reported at the given key, or else at the value."""
     fault, is_new, found = "", False, None
     try:
         found = field(text, scope.zone)
@@ -17,7 +17,7 @@ def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None 
         fault = str(error)
     else:
         if scope.in_element and not text.startswith("$"):
-            fault = f'"{text}" is no part of an element; inside elem, $ is the element: "$.{text}"'
+            fault = f'"{text}" is not a part of an element; inside elem, $ is the element: "$.{text}"'
         elif isinstance(found, HeaderField) and "_" in found.name:
             fault, is_new = dropped_header(text.partition(".")[2]), True
         elif isinstance(found, ItemField) and not scope.has_item:

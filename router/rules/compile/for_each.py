@@ -36,7 +36,7 @@ def load_for_each(node_path: NodePath, condition: Condition) -> ForEach | None:
 
 
 def check_item_names(node_path: NodePath, why: str) -> None:
-    """Report templates at and below this node that read the item, with the reason why there is none."""
+    """Report templates at and below this node that read the item. `why` says why there is no item."""
     node: Node = node_path.node
     if isinstance(node, ScalarNode) and isinstance(node.value, str) and "item" in node.value:
         for name in sorted(read_names(node.value) & _ITEM):

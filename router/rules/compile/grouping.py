@@ -10,7 +10,7 @@ from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import GroupOptions
 
 GROUP_KEYS = tuple(keys(GroupOptions))
-_MAX_WAITS = 10  #: times `wait`, unless max_wait says otherwise: long enough for a burst, and still an end
+_MAX_WAITS = 10  #: max_wait by default, as a multiple of `wait`: long enough for a burst, and still bounded
 _NEEDS = {"wait": "latest_by", "max_wait": "wait", "within": "once_by"}
 
 

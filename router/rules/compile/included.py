@@ -116,7 +116,7 @@ def _report_empty(main: NodePath, pattern: IncludePattern, base_dir: str, *, of_
 def protect_included(
     protected: ProtectedPaths, patterns: Sequence[IncludePattern], included: Sequence[IncludedBytes], base_dir: str
 ) -> None:
-    """Protect the included files, and the names that new ones would have."""
+    """Protect the included files, and the names that new included files would have."""
     for one in included:
         protected.add(Path(base_dir, one.name), "an included rules file")
         protected.add_folder(Path(one.folder), "the folder of an included rules file")

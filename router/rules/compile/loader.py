@@ -44,7 +44,7 @@ class Loaded:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Places that probably mean something else than intended."""
+        """Places that probably mean something else than was intended."""
         return tuple(problem for problem in self.problems if problem.level is Level.WARNING)
 
     def require(self) -> Ruleset:
@@ -66,8 +66,10 @@ class Loader:
     trusting: bool = False  #: True in the CLI's commands: secret files that other users can write are used, with a note
 
     def load_file(self, path: Path) -> Loaded:
-        """Load a file with those that it includes, the files of a folder, or a pipe from the shell; a file's own folder
-        is the base of its relative paths."""
+        """Load a file with the files that it includes, a folder of files, or a pipe from the shell.
+
+        Relative paths start at the file's own folder.
+        """
         if os.path.isdir(path):
             with GC_PAUSED:
                 loaded = self._load(DIRECTORY_TEXT, str(path), os.path.realpath(path), rules_file=path)
@@ -84,7 +86,7 @@ class Loader:
         return _with_exposed(loaded, path)
 
     def load_recorded(self, text: RulesetText, running: Callable[[], ProtectedPaths] | None = None) -> Loaded:
-        """Load a text that the store recorded. Its appends write nothing that the `running` rules protect."""
+        """Load a text that the store recorded. Its appends can't write files that the `running` rules protect."""
         name = f"rules {text.hash[:12]}"
         with GC_PAUSED:
             return self._load(text.text, name, text.base_dir, _as_read(text), recorded=True, running=running)
@@ -96,7 +98,8 @@ class Loader:
     def load(
         self, text: bytes | str, file: str, base_dir: Path, included: Sequence[IncludedBytes] | None = None
     ) -> Loaded:
-        """Load a text; messages call it `file`. `included` are the files that it includes; None: they are read."""
+        """Load a text. `file` is its name in messages. `included` are the files that it includes; if None, they are
+        read."""
         with GC_PAUSED:
             return self._load(text, file, str(base_dir), included, rules_file=base_dir / Path(file).name)
 
@@ -150,7 +153,7 @@ class Loader:
 
 
 def _plain(data: bytes) -> str:
-    return data.decode("utf-8-sig", "replace")  # a file that is not UTF-8 has an error, so its text is not recorded
+    return data.decode("utf-8-sig", "replace")  # a file that is not UTF-8 has an error, so its text is never recorded
 
 
 def _as_read(text: RulesetText) -> list[IncludedBytes]:
@@ -159,7 +162,7 @@ def _as_read(text: RulesetText) -> list[IncludedBytes]:
 
 
 def _with_exposed(loaded: Loaded, path: Path) -> Loaded:
-    """With a note for each file that `serve` refuses, since other users can write it."""
+    """Add a note for each file that `serve` refuses because other users can write it."""
     folder = path if path.is_dir() else path.parent
     included = [folder / one.name for one in (loaded.ruleset.text.included if loaded.ruleset else ())]
     notes = [

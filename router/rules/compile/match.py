@@ -21,9 +21,9 @@ COMBINATORS = ("all", "any", "none", "not")
 
 
 def parse_match(node_path: NodePath, scope: Scope = EVERY_EVENT, *, known: Sequence[Condition] = ()) -> Condition:
-    """Compile a mapping, whose entries must all hold. `known` conditions hold for every event of the sources."""
+    """Compile a mapping whose entries must all hold. `known` conditions hold for every event of the sources."""
     if not isinstance(node_path.node, MappingNode):
-        node_path.error(f"expected a mapping of fields to what they must be, found {node_path.found()}")
+        node_path.error(f"expected a mapping of fields to their tests, found {node_path.found()}")
         return All(())
     entries = [(key, c) for key, below in node_path.entries() for c in _entry(node_path, key, below, scope)]
     warn_of_conjunction(node_path, entries, known)
@@ -35,7 +35,7 @@ def _entry(node_path: NodePath, key: str, below: NodePath, scope: Scope) -> list
         return [_combinator(key, below, scope)]
     if scope.in_element and not key.startswith("$"):
         node_path.key_error(
-            key, f'"{shortened(key)}" is no part of an element; inside elem, $ is the element: "$.{key}"'
+            key, f'"{shortened(key)}" is not a part of an element; inside elem, $ is the element: "$.{key}"'
         )
         return []
     if key in ("headers", "query", "params"):
@@ -72,7 +72,7 @@ def _check_addresses(node_path: NodePath, key: str, test: OneValue) -> None:
         odd = next((text for text in wanted if address_in(str(text)) is None), None)
         if odd is not None:
             node_path.key_warn(
-                key, f'this can\'t hold: "{shortened(str(odd))}" is no address; a network goes below cidr:'
+                key, f'this can\'t hold: "{shortened(str(odd))}" is not an address; a network goes below cidr:'
             )
 
 
@@ -102,6 +102,6 @@ def _combinator(name: str, node_path: NodePath, scope: Scope) -> Condition:
 
 def _branch(node_path: NodePath, scope: Scope) -> Condition:
     if isinstance(node_path.node, MappingNode) and not node_path.node.entries:
-        node_path.error("an empty condition holds for every event; remove it, or write what it must be")
+        node_path.error("an empty condition holds for every event; remove it, or write a test")
         return All(())
     return parse_match(node_path, scope)

@@ -26,7 +26,7 @@ WORDS = (*OPERATORS, *_FIELD_WORDS)
 
 
 def parse_test(node_path: NodePath, flags: Flags, scope: Scope) -> Test | None:
-    """Compile the test of a field: a scalar, a list of alternatives, or an operator map; None after an error."""
+    """Compile the test of a field: a scalar, a list of alternatives, or an operator map. None after an error."""
     if isinstance(node_path.node, MappingNode):
         return _operator_map(node_path, flags, scope)
     if isinstance(node_path.node, SequenceNode):
@@ -67,7 +67,7 @@ def _build(name: str, node_path: NodePath, flags: Flags) -> Clause | None:
         )
     except OperandError as error:
         _report(node_path, error)
-        # Recorded rules only make deliveries that they have planned: no event is judged by them.
+        # Recorded rules judge no events; they only make deliveries that are planned already.
         is_kept = error.is_new and node_path.report.recorded
         return Clause("exists", operand=True, test=lambda _: False) if is_kept else None
 
@@ -122,7 +122,7 @@ def _fold(node_path: NodePath, flags: Flags) -> bool:
         return flags.fold
     if operand.node.value and not _folds(node_path.node):
         node_path.key_error(
-            "ignore_case", f"ignore_case changes nothing here; it goes beside {', '.join(sorted(FOLDING))}"
+            "ignore_case", f"ignore_case changes nothing here; it belongs beside {', '.join(sorted(FOLDING))}"
         )
     return operand.node.value
 
@@ -173,7 +173,7 @@ _FIELD_TESTS: dict[str, Callable[[NodePath, Flags, Scope], Test | None]] = {
 
 
 def _elem(node_path: NodePath, flags: Flags, scope: Scope) -> list[Clause]:
-    if not node_path.expect_mapping("$ fields of the element to what they must be"):
+    if not node_path.expect_mapping("$ fields of the element to their tests"):
         return []
     from router.rules.compile.match import parse_match  # noqa: PLC0415 - an operator with a condition below it
 

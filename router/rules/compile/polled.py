@@ -11,8 +11,8 @@ from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import SourceOptions
 
-SCHEME = "poll"  #: what a polled source shows as its scheme
-PATH = "/-/poll/"  #: what the paths of polled events begin with; no request comes to it
+SCHEME = "poll"  #: the scheme that is shown for a polled source
+PATH = "/-/poll/"  #: the beginning of polled events' paths; requests to it are refused
 
 OF_SENDERS = {
     "verify": "nobody sends to a polled source: the router asks the service, which TLS (https) and auth make known; "
@@ -22,18 +22,18 @@ OF_SENDERS = {
     "allow_ips": "nobody sends to a polled source; remove allow_ips",
     "handshake": "nobody tests the address of a polled source; remove handshake",
     "probes": "nobody tests the address of a polled source; remove probes",
-    "preset": "a preset says how a provider sends; nobody sends to a polled source; remove it",
+    "preset": "a preset describes how a provider sends, but nobody sends to a polled source; remove it",
     "respond": "nobody waits for an answer of a polled source; remove respond",
-    "json_field": "the answer to a poll is no form; remove json_field",
+    "json_field": "the answer to a poll is not a form; remove json_field",
 }
 """The keys that a polled source can't have, and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledService:
-    """Stands where other sources have a verifier. Nobody may send to a polled source."""
+    """Takes the verifier's place. Nobody may send to a polled source."""
 
-    verifies: bool  #: whether TLS tells that an answer comes from the service
+    verifies: bool  #: whether TLS proves that an answer comes from the service
     signed_parts: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Unverified:  # noqa: ARG002 - see Verifier.verify

@@ -1,4 +1,4 @@
-"""Reports request headers that templates read, but the intake drops."""
+"""Reports request headers that templates read but the intake drops."""
 
 import re
 
@@ -25,7 +25,7 @@ def check_read_headers(node_path: NodePath) -> None:
 
 
 def _is_likely(node: Node) -> bool:
-    """Whether a text at or below the node may read such a header; saves most rules the parsing of templates."""
+    """Whether a text at or below the node may read such a header. It saves most rules the parsing of templates."""
     if isinstance(node, MappingNode):
         return any(_is_likely(value) for _, value in node.entries.values())
     if isinstance(node, SequenceNode):

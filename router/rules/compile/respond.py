@@ -1,6 +1,6 @@
-"""`respond`: the reply to the sender instead of 202 and the event's id, by a source or by a rule.
+"""`respond`: the reply to the sender in place of 202 and the event's id, set by a source or by a rule.
 
-Of the rules that matched, the first with `respond` replies.
+Of the rules that matched, the first one with `respond` replies.
 """
 
 import re
@@ -53,7 +53,7 @@ class RuleRespond:
         return Reply(self.status, body, self.content_type, self.headers)
 
     def begin(self, parsed: ParsedEvent) -> "Future[Reply]":
-        """Render a short body now, a long one in a thread. Never blocks; the future may carry a RenderError."""
+        """Render a short body at once and a long one in a thread. Never blocks. The future may hold a RenderError."""
         done: Future[Reply] = Future()
         try:
             done.set_result(render_inline(self.render, parsed))
@@ -66,12 +66,12 @@ class RuleRespond:
 
 @dataclass(frozen=True, slots=True)
 class RespondFrom:
-    """A rule's reply: what the first attempt of one of its actions answers."""
+    """A rule's reply: the answer of the first attempt of one of its actions."""
 
     rule: str
     action: str
     within: float  #: seconds
-    otherwise: RuleRespond | None  #: without an answer in time; None: the usual reply
+    otherwise: RuleRespond | None  #: the reply when no answer comes in time; None: the usual reply
     content_type: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -79,7 +79,7 @@ class RespondFrom:
 def load_respond_from(
     node_path: NodePath, written: Mapping[str, Any], rule: str, secrets: Collection[str]
 ) -> RespondFrom | None:
-    """Compile a rule's `respond` with `from`. Whether there is such an action is checked elsewhere."""
+    """Compile a rule's `respond` with `from`. check_respond_from checks later that the action exists."""
     options = read(node_path, RespondFromOptions)
     otherwise = None
     if "otherwise" in written:
@@ -100,7 +100,7 @@ def load_respond_from(
 
 
 def load_respond(node_path: NodePath, written: Any) -> Reply | None:
-    """Compile a source's `respond`, a fixed reply; `written` may be the scheme's default."""
+    """Compile a source's `respond`, a constant reply. `written` may be the scheme's default."""
     options = _options(node_path, written) if written is not None or node_path.is_blank else None
     if options is None:
         return None

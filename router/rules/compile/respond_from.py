@@ -18,7 +18,7 @@ def check_respond_from(
     actions: Sequence[RuleAction],
     open_sources: Sequence[str],
 ) -> None:
-    """Report why the action can't answer. `open_sources`: unverified sources that the rule does not allow."""
+    """Report why the action can't answer. `open_sources`: the rule's unverified sources, if it does not allow them."""
     at = node_path.at("respond", "from")
     if node_path.has("for_each"):
         at.error("one answer can't stand for many items; a rule with for_each can't answer from an action")
@@ -29,7 +29,7 @@ def check_respond_from(
         )
     action = next((one for one in actions if one.name == respond.action), None)
     if action is None and respond.action in _written_names(context, node_path):
-        return  # it has errors of its own
+        return  # the action has errors of its own
     if action is None:
         names = [one.name for one in actions]
         known = did_you_mean(respond.action, names) or (f"; it has {', '.join(names)}" if names else "")
@@ -45,7 +45,7 @@ def check_respond_from(
 
 
 def _written_names(context: LoadContext, node_path: NodePath) -> set[str]:
-    """The names of all actions of the rule, also of those that don't compile."""
+    """The names of all actions of the rule, including those with errors."""
     actions = node_path.at("actions")
     if not isinstance(actions.node, SequenceNode):
         return set()

@@ -1,4 +1,4 @@
-"""The retry policy of an action: layers of settings, of which a later one overrides an earlier one key by key."""
+"""The retry policy of an action: layers of settings. A later layer overrides an earlier one key by key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,27 +12,28 @@ from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import RetryOptions
 
-_COMMON = (Cause.TIMEOUT,)  #: what every type has
+_COMMON = (Cause.TIMEOUT,)  #: causes that every type has
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLayer:
-    """One `retry` mapping: of `defaults`, of a target or of an action."""
+    """One `retry` mapping, of `defaults`, of a target or of an action."""
 
     node_path: NodePath
     options: RetryOptions
-    on: Entries | None  #: None: not set here
+    on: Entries | None  #: None: this layer does not set it
 
 
 def load_retry(node_path: NodePath, causes: Sequence[Cause] = EVERY_CAUSE) -> RetryLayer | None:
-    """Read a `retry` for actions that fail by these causes; None after an error."""
+    """Read a `retry` for actions that can fail by these causes. None after an error."""
     options = read(node_path, RetryOptions)
     on = load_on(node_path.at("on"), causes) if node_path.has("on") else None
     return RetryLayer(node_path, options, on) if options is not None else None
 
 
 def policy(action_type: ActionType, layers: Sequence[RetryLayer]) -> RetryPolicy:
-    """The policy of an action of this type: what the type sets, then the layers; reports what doesn't go together."""
+    """The policy of an action of this type: the type's defaults, then the layers. Reports keys that contradict each
+    other."""
     made = _with(RetryPolicy(), RetryOptions.model_validate(dict(action_type.retry_defaults)))
     for layer in layers:
         made = _with(made, layer.options)
@@ -52,9 +53,9 @@ def _with(made: RetryPolicy, options: RetryOptions) -> RetryPolicy:
 
 
 def _concerning(on: Entries, causes: Sequence[Cause]) -> Entries | None:
-    """The entries of a list for actions that fail by these causes; None if it concerns other types only.
+    """The entries of a list that concern actions with these causes; None if all concern other types.
 
-    A list of `defaults` that was written for forwards must not make every append whose disk is full dead at once.
+    A list in `defaults` that was written for forwards must not make every append dead at once when its disk is full.
     """
     mine = tuple(entry for entry in on if entry.cause in causes)
     only_common = all(entry.cause in _COMMON for entry in on)

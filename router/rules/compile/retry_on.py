@@ -12,7 +12,7 @@ from router.rules.yaml.nodes import SequenceNode
 
 STATUSES = (300, 599)  #: 1xx is not final and 2xx is success; the last is 599 (RFC 9110, section 15)
 EXITS = (1, 255)  #: 0 is success
-# In `defaults` the type of the action is unknown; the ranges tell statuses and exit codes apart.
+# In `defaults` the type of the action is unknown; the ranges distinguish statuses from exit codes.
 _BOUNDS = {Cause.STATUS: STATUSES, Cause.EXIT: EXITS}
 _RANGE = re.compile(r"([0-9]{1,3}) ?- ?([0-9]{1,3})")
 _CLASS = re.compile(r"([0-9])xx")
@@ -23,12 +23,12 @@ Entries = tuple[RetryOn, ...]
 
 
 def load_on(node_path: NodePath, causes: Sequence[Cause]) -> Entries:
-    """Read a `retry.on` for actions that fail by these causes; wrong entries are reported and left out."""
+    """Read a `retry.on` for actions with these causes. Wrong entries are reported and left out."""
     if not isinstance(node_path.node, SequenceNode):
         node_path.error(f"expected a list, each entry {_wanted(causes)}; found {node_path.found()}")
         return ()
     if not node_path.node.items:
-        node_path.error("expected at least one; for one try and never again, leave on out and write attempts: 1")
+        node_path.error("expected at least one; to try only once, leave on out and write attempts: 1")
     found: list[RetryOn] = []
     for item in node_path.items():
         entry = _entry(item, causes)
@@ -104,7 +104,7 @@ def _word(node_path: NodePath, value: str, causes: Sequence[Cause]) -> RetryOn |
         cure = f'"{almost[1]}0-{almost[1]}9"' if almost[1] else f"{almost[2]}xx"
         node_path.error(f'unknown failure "{value}"; write {cure}')
     elif value in (cause.value for cause in EVERY_CAUSE if cause not in _BOUNDS):
-        node_path.error(f"expected {_wanted(causes)}; found {value}, which nothing fails by here")
+        node_path.error(f"expected {_wanted(causes)}; found {value}, a cause that can't happen here")
     else:
         near = did_you_mean(value, words)
         cure = near if "?" in near else f"; expected {_wanted(causes)}"

@@ -1,4 +1,4 @@
-"""Which sources a rule listens to, and what is true of all their events."""
+"""The sources that a rule listens to, and the conditions that hold for all their events."""
 
 import re
 from collections.abc import Set
@@ -13,7 +13,7 @@ from router.rules.own_source import OWN_SOURCE
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import SequenceNode
 
-MAX_LISTENING = 10_000_000  #: over all rules, such as 10,000 rules with 1,000 sources each
+MAX_LISTENING = 10_000_000  #: sources that all rules together listen to, such as 10,000 rules with 1,000 sources each
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -69,7 +69,7 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
 
 
 def _own_events(context: LoadContext, node_path: NodePath) -> Set[str]:
-    """The router's own events: a file with bounds may use them only if its bounds name them; a glob does not."""
+    """The router's own events. A file with bounds may use them only if its bounds name them; a glob is not enough."""
     bounds = context.bounds
     if bounds is not None and bounds.sources is not None and SOURCE not in bounds.sources:
         node_path.error(bounds.refusal("sources", SOURCE))

@@ -38,7 +38,7 @@ from router.rules.yaml.nodes import MappingNode, ScalarNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 
-ACTION_KEYS = ("name", "enabled", "retry", "order_by", *GROUP_KEYS)  #: of an action, beside its type
+ACTION_KEYS = ("name", "enabled", "retry", "order_by", *GROUP_KEYS)  #: the keys of an action besides its type
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -78,7 +78,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     options = read(node_path, RuleOptions)
     if not isinstance(node_path.node, MappingNode):
         return None
-    # After an error continue as far as possible, to report all problems of a rule at once.
+    # After an error, continue as far as possible, to report all problems of a rule at once.
     name = options.name if options else node_path.path
     written = node_path.at("name").data if node_path.has("name") else None
     if isinstance(written, str) and written:
@@ -112,7 +112,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     if options is None:
         return None
     if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
-        node_path.key_error("respond", "an event of the router itself has no sender who could be answered")
+        node_path.key_error("respond", "an event of the router itself has no sender to answer")
     if sources and all(context.source(one).poll is not None for one in sources) and node_path.has("respond"):
         node_path.key_error("respond", "nobody waits for an answer of a polled source; remove respond")
     if options.stop and context.bounds is not None:
@@ -235,7 +235,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     for key in unknown:
         node_path.key_error(key, _unknown_key(context, key, types))
     if unknown and not types:
-        return None  # one of them was meant as the type
+        return None  # one of the unknown keys was meant as the type
     if len(types) != 1:
         wanted = ", ".join(context.registries.actions)
         found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
@@ -256,7 +256,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
 
 
 def _of_missing_plugin(rule: str, node_path: NodePath, type_: str, facts: RuleFacts) -> RuleAction:
-    """An action of recorded rules whose type was a plugin's that is not there any more: it alone fails."""
+    """An action of recorded rules whose plugin is no longer installed. Only this action fails."""
     name = _action_name(node_path, type_)
     reason = f'the action "{type_}" is of a plugin that is not installed, or can\'t be used'
     action = ForbiddenAction(type_, TargetSpec(f"{rule}/{name}", 1), reason)
@@ -322,7 +322,7 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
 
 
 def _check_target(context: LoadContext, node_path: NodePath, action: Action) -> None:
-    """Of the types whose actions go to targets by name or url, the file may use those that `only.targets` allows."""
+    """Check `only.targets`: it limits actions of the types that go to targets by name or url."""
     bounds = context.bounds
     if bounds is None or context.registries.actions[action.type].check_target_url is None:
         return
@@ -344,7 +344,8 @@ def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> 
 
 
 def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action | None) -> RetryPolicy:
-    """By the type, then the file's defaults, then the target, then the action's own: the later one wins, key by key."""
+    """The retry policy: the type's, then the file's defaults, then the target's, then the action's. Later ones win key
+    by key."""
     action_type = context.registries.actions[type_]
     own = load_retry(node_path.at("retry"), action_type.causes) if node_path.has("retry") else None
     of_target = context.target_retry.get(action.target.key) if action else None

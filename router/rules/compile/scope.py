@@ -1,4 +1,4 @@
-"""What the conditions and fields of one rule may read, beside what every event has."""
+"""What the conditions and fields of one rule may read, besides what every event has."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo

@@ -92,7 +92,7 @@ def _top_keys(document: Document) -> None:
         if key == "include":
             root.key_error(key, "an included file includes no other; name that one in the main file")
         elif key in TOP_KEYS:
-            root.key_error(key, f"{key}: stands in the main file, not in one that it includes")
+            root.key_error(key, f"{key}: belongs into the main file, not into an included one")
         else:
             root.key_error(key, unknown_key(key, document.keys))
 
@@ -100,7 +100,7 @@ def _top_keys(document: Document) -> None:
 def _missing(context: LoadContext, documents: Sequence[Document]) -> None:
     main = documents[0].root
     if main.has("include") and context.report.failed:
-        return  # they may stand in a file that could not be read
+        return  # they may be in a file that could not be read
     if not any(document.root.has("sources") for document in documents):
         main.error("missing sources: where events come from, and how their senders are verified")
     if not any(document.root.has(key) for document in documents for key in ("rules", "unmatched")):
@@ -108,7 +108,7 @@ def _missing(context: LoadContext, documents: Sequence[Document]) -> None:
 
 
 def _is_first(context: LoadContext, document: Document, key: str) -> bool:
-    """Whether no document before this one has the key, which stands once."""
+    """Whether this document is the first one with the key, which may be used once."""
     first = context.places.setdefault((key, ""), Place(document.file, document.root.key_line(key)))
     is_first = first.file == document.file
     if not is_first:
@@ -150,12 +150,12 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
             node_path.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
             continue
         options = read(below, TargetOptions)
-        # Only forwards go to named targets.
+        # Only forwards have named targets.
         retry = load_retry(below.at("retry"), context.registries.target_causes) if below.has("retry") else None
         if retry is not None:
             context.target_retry[name] = retry
         if options is None:
-            context.targets[name] = TargetSpec(name, 1)  # so that the actions that use it get no errors of their own
+            context.targets[name] = TargetSpec(name, 1)  # prevents further errors in the actions that use it
             continue
         check_read_headers(below.at("url"))
         for message in context.registries.target_url_faults(options.url, context.allowed_secrets()):
@@ -169,7 +169,7 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
 
 
 def _connection(context: LoadContext, name: str, node_path: NodePath, options: TargetOptions) -> Any:
-    """What `auth`, `tls` and `proxy` of a target give for its type of action."""
+    """Compile a target's `auth`, `tls` and `proxy` for its type of action."""
     if options.auth is None and options.tls is None and options.proxy is None:
         return None
     build = context.build(name, node_path, sends=True)
@@ -192,7 +192,7 @@ def _defaults(context: LoadContext, node_path: NodePath) -> None:
 
 
 def _sections(root: NodePath) -> dict[str, str]:
-    """A digest of each part beside the rules (`sources.github`, `defaults`, …), to find what a reload changes."""
+    """A digest of each part besides the rules (`sources.github`, `defaults`, …), to find what a reload changes."""
     found: dict[str, str] = {}
     for key, below in root.entries():
         if key in ("secrets", "targets", "sources"):

@@ -33,7 +33,7 @@ from router.rules.yaml.schema import DedupeOptions, SourceOptions
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
 _PATTERN = re.compile(r"<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
-_UNREACHABLE = re.compile(r"//|/\.{1,2}(?:/|$)")  #: what the servers answer 404, whatever the sources
+_UNREACHABLE = re.compile(r"//|/\.{1,2}(?:/|$)")  #: paths that servers always answer with 404
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
 
@@ -60,7 +60,7 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
 
 def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePath) -> Source | None:
     if not SOURCE_NAME.fullmatch(name):
-        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
+        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it is part of a URL")
         return None
     if name == SOURCE:
         parent.key_note(
@@ -122,7 +122,7 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
 
 
 def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | None:
-    """A source that the router asks."""
+    """A source that the router polls."""
     fits = check_polled_keys(node_path)
     given = {key: value for key, value in node_path.data.items() if key != "verify"}
     options = read(node_path, SourceOptions, {"verify": _OFF, **given})
@@ -132,7 +132,7 @@ def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | No
     if not options.enabled:
         node_path.at("enabled").note("the source is disabled; it is not polled")
     scope, parse = Scope(zone=context.zone), None if poll.has_items else options.parse
-    kept = {"methods", "allow_ips", "verify"}  # of senders
+    kept = {"methods", "allow_ips", "verify"}  # keys about senders
     shown = {key: value for key, value in options.model_dump(exclude_none=True).items() if key not in kept}
     return Source(
         name=name,
@@ -153,7 +153,7 @@ def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | No
 
 
 def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
-    """The verifier, the source's defaults by its scheme, and the settings in force."""
+    """The verifier, the source's defaults from its scheme, and the settings in force."""
     registries = context.registries
     found = _plugin(
         registries.schemes,
@@ -189,7 +189,7 @@ def _headers(context: LoadContext, verify: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _preset(context: LoadContext, node_path: NodePath) -> SourcePreset | None:
-    """The preset that the source names beside its verify."""
+    """The preset that the source names besides its verify."""
     name = node_path.data.get("preset")
     if not isinstance(name, str) or not name:
         return None
@@ -223,7 +223,7 @@ def _probes(
     kind = context.registries.probes
     if explicit:
         found = [read(at.at(i), kind.Options) for i in range(len(options.probes))]
-    else:  # the preset's own; the tests of presets check them
+    else:  # the preset sets it, and the tests of presets check it
         found = [kind.Options.model_validate(one) for one in options.probes]
     probes = [one for one in found if one is not None]
     if len(probes) < len(found):
@@ -302,7 +302,7 @@ def _plugin(
 
 
 def _shown(options: BaseModel) -> dict[str, Any]:
-    """Options without secret values: a secret is shown by where it comes from."""
+    """The options for display. A secret shows as its origin, without its value."""
     return options.model_dump(exclude_none=True)
 
 
@@ -318,7 +318,7 @@ def _path(node_path: NodePath, path: str) -> str:
         )
     elif _PATTERN.search(path):
         node_path.at("path").warn(
-            f"this is no pattern: only a request to {path}, character by character, comes to this source; "
+            f"this is not a pattern: only a request to {path}, character by character, comes to this source; "
             "write a part that varies as {name}, which rules read as params.name"
         )
     return path
@@ -365,7 +365,7 @@ def _dedupe(node_path: NodePath, written: Any, scope: Scope, *, explicit: bool) 
     if not isinstance(written, dict):
         at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
         return None
-    if not explicit:  # the scheme's own default; the scheme's tests check it
+    if not explicit:  # the scheme sets it, and its tests check it
         return Dedupe(field(written["key"]), seconds(written["window"]))
     options = read(at, DedupeOptions)
     key = load_field(at.at("key"), options.key, scope) if options else None

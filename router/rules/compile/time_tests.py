@@ -1,4 +1,4 @@
-"""Checks what `time` and `weekday` are compared with."""
+"""Checks the operands of `time` and `weekday`."""
 
 import re
 
@@ -13,7 +13,7 @@ _OPERATORS = {"time": ("equals", "in", "gt", "gte", "lt", "lte", "not"), "weekda
 
 
 def check_time_test(node_path: NodePath, field: str) -> None:
-    """Report operands that are no time of the day or no weekday, and operators that ask nothing of one."""
+    """Report operands that are not a time of day or a weekday, and operators that don't apply to them."""
     if isinstance(node_path.node, MappingNode):
         for name, below in node_path.entries():
             if name in _OPERATORS[field]:
@@ -35,7 +35,7 @@ def _of_time(text: str) -> str:
         return ""
     found = _LOOSE.fullmatch(text)
     cure = f'; write "{int(found[1]):02}:{found[2]}"' if found and int(found[1]) < 24 and int(found[2]) < 60 else ""
-    return f'"{text[:20]}" is no time of the day, "00:00" to "23:59"{cure}'
+    return f'"{text[:20]}" is not a time of day, "00:00" to "23:59"{cure}'
 
 
 def _of_weekday(text: str) -> str:
@@ -43,11 +43,11 @@ def _of_weekday(text: str) -> str:
         return ""
     short = text.lower()[:3]
     cure = f"; write {short}" if short in WEEKDAYS else did_you_mean(text, WEEKDAYS)
-    return f'"{text[:20]}" is no weekday{cure}'
+    return f'"{text[:20]}" is not a weekday{cure}'
 
 
 def _check_order(node_path: NodePath, field: str) -> None:
-    """A time from evening to morning is two alternatives."""
+    """Report bounds across midnight: they need two alternatives."""
     bounds = {name: below.data for name, below in node_path.entries() if name in ("gt", "gte", "lt", "lte")}
     least = bounds.get("gt") or bounds.get("gte")
     most = bounds.get("lt") or bounds.get("lte")

@@ -1,8 +1,8 @@
-"""Warns of a rule with a dangerous action whose condition rests on nothing that its sender signed.
+"""Warns of a rule with a dangerous action whose condition depends on nothing that its sender signed.
 
 A signature covers the body and little else. An attacker who recorded one request can send it again with other headers,
-another query or another method. A condition on those alone lets the attacker choose which signed request makes the
-action run.
+another query or another method. A condition on those alone lets the attacker choose which signed request starts the
+action.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class _Basis(IntEnum):
 def warn_of_unsigned(
     node_path: NodePath, sources: Mapping[str, Source], condition: Condition, dangers: Sequence[str]
 ) -> None:
-    """Warn, at the rule's `match`, when any signed request with the right headers would make it do such a thing.
+    """Warn, at the rule's `match`, when any signed request with chosen headers would start a dangerous action.
 
     `dangers` say what the rule's actions could be made to do, such as `run this command`.
     """
@@ -59,12 +59,13 @@ def _basis(condition: Condition, signed: SignedParts, *, constant: bool) -> _Bas
     if isinstance(condition, AnyOf):
         bases = [_basis(part, signed, constant=constant) for part in condition.conditions]
         return _Basis.UNSIGNED if _Basis.UNSIGNED in bases else min(bases, default=_Basis.NOTHING)
-    # A negation proves nothing, and may depend on values that can be changed.
+    # A negation proves nothing, and may depend on values that an attacker can change.
     return _Basis.UNSIGNED if any(True for _ in _unsigned(condition, signed, constant=constant)) else _Basis.NOTHING
 
 
 def _is_fixed(field: AnyField, *, constant: bool) -> bool:
-    """Whether all events of a source have the same value; `constant`: its path has no named parts."""
+    """Whether the field has the same value in all events of a source. `constant`: the source's path has no named
+    parts."""
     if isinstance(field, TimeField):
         return True
     return isinstance(field, EventField) and (field.text == "source" or (field.text == "path" and constant))
@@ -77,7 +78,7 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
         return signed.query
     if isinstance(field, EventField) and field.text == "method":
         return signed.method
-    # Of the path, a scheme such as twilio signs the constant `url` of its settings, not its named parts.
+    # Of the path, a scheme such as twilio signs the constant `url` in its settings. Named parts are unsigned.
     return not isinstance(field, ParamField) and not (isinstance(field, EventField) and field.text == "path")
 
 

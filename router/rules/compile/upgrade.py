@@ -1,4 +1,4 @@
-"""Finds the places of a rules file whose meaning has changed since the version it was written for."""
+"""Finds places of a rules file whose meaning has changed since the version that it was written for."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from router.rules.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from router.rules.yaml.problems import ProblemReport
 from router.rules.yaml.yaml_problem import DocumentError
 
-_VALUES = ("equals", "in")  #: below them stand values, not operators
+_VALUES = ("equals", "in")  #: their operands are values, not operators
 
 
 def changes_of(path: Path, types: Mapping[str, ActionType]) -> list[Problem]:
@@ -87,7 +87,7 @@ def _check_action(action: NodePath, types: Mapping[str, ActionType]) -> None:
 
 
 def _check_key(node_path: NodePath | None) -> None:
-    """Finds a `dedupe` or `order_by` whose path gives a place once that it gave twice before."""
+    """Finds a `dedupe` or `order_by` whose path used to give a place twice and now gives it once."""
     if node_path is None:
         return
     for text in _texts(node_path):

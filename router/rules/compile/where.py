@@ -1,4 +1,4 @@
-"""Compiles a condition that stands alone, such as that of a search, in the language of `match`."""
+"""Compiles a condition outside a rule, such as that of a search, in the language of `match`."""
 
 from collections.abc import Sequence
 
@@ -22,10 +22,10 @@ class WhereError(ValueError):
 
 
 def compile_where(texts: Sequence[str], name: str, params: frozenset[str] = frozenset()) -> Condition | None:
-    """The condition that all these mappings hold, each such as `$.repository.full_name: acme/api`; None without any.
+    """Compile mappings such as `$.repository.full_name: acme/api` to one condition; None if there are none.
 
-    `name` is where they stand, for messages; `params` are the names of path parts that they may read. Times of day are
-    in UTC. Raises WhereError.
+    `name` is their place in messages. `params` are the names of path parts that they may read. Times of day are in UTC.
+    Raises WhereError.
     """
     conditions = [_one(text, name, params) for text in texts]
     return All(tuple(conditions)) if conditions else None

@@ -1,4 +1,4 @@
-"""Previews what the rules would do with a recorded answer to a poll. Nothing is asked, stored or executed."""
+"""Previews what the rules would do with a recorded answer to a poll. It sends, stores and executes nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class PreviewedEvent:
 def preview_answer(
     ruleset: Ruleset, source: Source, body: bytes, content_type: str | None, now: int, *, explained: bool = False
 ) -> list[PreviewedEvent]:
-    """What would be done with the events of an answer, all of whose items are new. Raises PayloadError."""
+    """Preview the events of an answer, as if all its items were new. Raises PayloadError."""
     assert source.poll is not None
     events = [polled_event(source, item, now) for item in source.poll.read(body, content_type)]
     return [PreviewedEvent(event, preview(ruleset, event, arriving=True, explained=explained)) for event in events]
 
 
 def together(ruleset: Ruleset, source: Source, shown: Sequence[Preview]) -> Preview:
-    """The previews of all events of an answer as one: the rules that matched any of them, and every delivery."""
+    """Join the previews of all events of an answer: the rules that matched any of them, and every delivery."""
     matched = {name for one in shown for name in one.matched}
     reasons = {rule.rule: rule for one in reversed(shown) for rule in one.explained or ()}
     return Preview(

@@ -52,7 +52,7 @@ class CaseOptions(Options):
     """One rule test."""
 
     name: str = Field(min_length=1, description="What is true.")
-    source: str | None = Field(default=None, description="The source; may be left out while there is one.")
+    source: str | None = Field(default=None, description="The source; optional when there is only one.")
     method: str | None = Field(default=None, description="The request's method; the source's first by default.")
     ip: str = Field(default="127.0.0.1", description="The sender's address.")
     params: dict[str, str] = Field(default_factory=dict, description="The named parts of the path.")
@@ -66,7 +66,7 @@ class CaseOptions(Options):
     payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
     body: str | None = Field(default=None, description="Instead of payload: the raw body, as text.")
     body_base64: str | None = Field(default=None, description="Instead of payload: the raw body, in base64.")
-    expect: ExpectOptions = Field(description="What the rules have to make of it.")
+    expect: ExpectOptions = Field(description="The expected result.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Result:
     file: str
     line: int
     name: str
-    differences: tuple[str, ...] = ()  #: from what is expected, in words; empty if the case passed
+    differences: tuple[str, ...] = ()  #: from the expected result, in words; empty if the case passed
 
 
 @dataclass(slots=True)
@@ -171,7 +171,7 @@ def _answer_case(
     file: Path,
     now: int,
 ) -> Result | None:
-    """A case of a polled source: its payload is an answer, and all of its items are new."""
+    """A case of a polled source. Its payload is an answer, and all of its items are new."""
     others = sorted(case.model_fields_set & {"method", "ip", "params", "query"})
     received_at = _received_at(node_path, case, now)
     if others:
@@ -201,7 +201,7 @@ def _asks_something(ruleset: Ruleset, node_path: NodePath, case: CaseOptions) ->
 
 
 def _own_case(ruleset: Ruleset, node_path: NodePath, case: CaseOptions, file: Path, now: int) -> Result | None:
-    """A case of one of the router's own events: the example of its kind, with the values that the payload gives."""
+    """A case of one of the router's own events: the example of its kind, with the values from the payload."""
     others = sorted(case.model_fields_set - {"name", "event", "payload", "received_at", "expect"})
     kind = case.event or ""
     if others:
@@ -220,7 +220,7 @@ def _own_case(ruleset: Ruleset, node_path: NodePath, case: CaseOptions, file: Pa
 
 
 def _merged(whole: Any, part: Any) -> Any:
-    """The whole with the values of the part in their places."""
+    """The whole, with the values of the part replaced."""
     if not (isinstance(whole, dict) and isinstance(part, dict)):
         return part
     return {**whole, **{key: _merged(whole.get(key), value) for key, value in part.items()}}
@@ -293,7 +293,7 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
         ]
         found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
     planned = [delivery.as_json() for delivery in shown.deliveries]
-    taken: dict[int, int] = {}  # by number of the delivery, the number of its part
+    taken: dict[int, int] = {}  # number of the part, by number of the delivery
     for number, part in enumerate(expect.deliveries):
         if not _assign(number, expect.deliveries, planned, taken, set()):
             found.append(_no_delivery(part, [one for place, one in enumerate(planned) if place not in taken]))

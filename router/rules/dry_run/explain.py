@@ -19,7 +19,7 @@ from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset, Selection
 
-SHOWN_VALUES = 10  #: of a field's values; the others are counted
+SHOWN_VALUES = 10  #: of a field's values that are shown; the others are counted
 SHOWN_CHARACTERS = 120  #: of one value
 
 MATCHED, UNMATCHED, FAILED, NOT_TRIED = "matched", "unmatched", "error", "not tried"
@@ -58,8 +58,8 @@ class ExplainedRule:
     reason: str  #: for an unmatched rule: the first condition that fails, in file order
     conditions: tuple[Explained, ...]  #: with `for_each`: those on the event, and those on `item`
     items: tuple[str, ...] | None = None  #: with `for_each`: the places of the items that it selects
-    unmatched_items: int = 0  #: how many others there are
-    item: str | None = None  #: the place of the item that the conditions tell of
+    unmatched_items: int = 0  #: the number of other items
+    item: str | None = None  #: the place of the item that the conditions are about
 
     def as_json(self) -> dict[str, Any]:
         """As `test --explain --json` shows it."""
@@ -177,7 +177,7 @@ def _explained(condition: Condition, reads: FieldValues) -> Explained:
 
 
 def _combined(word: str, holds: bool | None, parts: tuple[Explained, ...]) -> str:
-    """The reason of a combinator: the part that decides."""
+    """The reason for a combinator's result: its deciding part."""
     if word == "any":
         return "one of any holds" if holds else "none of any holds: " + "; ".join(part.reason for part in parts[:3])
     if word == "all":
@@ -208,7 +208,7 @@ def _age_in_words(values: Sequence[Any], reads: FieldValues) -> str:
     """How old the first value is, if it is a time."""
     then = unix_ms(values[0], decimals=True) if values else None
     if then is None:
-        return ", which is no time with its zone" if values else ""
+        return ", which is not a time with its zone" if values else ""
     seconds = (reads.parsed.event.received_at - then) / 1000
     return f", {units.shown(abs(seconds))} {'before' if seconds >= 0 else 'after'} the event"
 
@@ -264,7 +264,7 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 1] + "…"
     if isinstance(value, list | dict):
-        # Cut before serializing: showing a part must not cost as much as the whole.
+        # Cut before serializing, so that showing a part does not cost as much as the whole.
         few: Any = value[:SHOWN_VALUES] if isinstance(value, list) else dict(list(value.items())[:SHOWN_VALUES])
         text = json.dumps(few, ensure_ascii=False, default=str)
         return value if len(text) <= SHOWN_CHARACTERS and len(few) == len(value) else text[: SHOWN_CHARACTERS - 1] + "…"

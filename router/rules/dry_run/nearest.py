@@ -1,4 +1,4 @@
-"""Finds the rule that came closest to matching an event, for the log. It names conditions, never values."""
+"""Finds the rule that came closest to matching an event, for the log. It names conditions and never values."""
 
 import time
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def nearest_rule(ruleset: Ruleset, parsed: ParsedEvent) -> NearestRule | None:
 
 
 def tried(ruleset: Ruleset, parsed: ParsedEvent) -> list[NearestRule]:
-    """How close the first rules of the event's source came, for the log at debug level."""
+    """How close the first rules of the event's source came, for the debug log."""
     reads = FieldValues(parsed)
     until = time.perf_counter() + SECONDS
     found: list[NearestRule] = []

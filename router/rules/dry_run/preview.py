@@ -37,14 +37,14 @@ class PreviewedDelivery:
     target: str
     order_key: str | None
     error: str | None  #: why it would be dead at once; None if it would be attempted
-    does: dict[str, Any] | None  #: what the attempt would do; None with an error
+    does: dict[str, Any] | None  #: what the attempt would do; None after an error
     held: str | None = None  #: why it would be held; None if it would be attempted at once
-    item: str | None = None  #: the place of its item; None: it is of the whole event
-    group: Group | None = None  #: by latest_by or once_by
+    item: str | None = None  #: the place of its item; None: it is about the whole event
+    group: Group | None = None  #: the group, by latest_by or once_by
 
     @property
     def dead_at_once(self) -> str:
-        """In words that it would be, and why."""
+        """That it would be dead at once, in words, and why."""
         return f"the delivery {self.rule}/{self.action} would be dead at once: {self.error}"
 
     def as_json(self) -> dict[str, Any]:
@@ -74,14 +74,14 @@ class PreviewedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class PreviewedReply:
-    """What the sender would be answered once the event is stored."""
+    """The answer to the sender once the event is stored."""
 
-    rule: str | None  #: whose `respond` it is; None: the source's
+    rule: str | None  #: the rule with this `respond`; None: the source's
     status: int
     content_type: str | None
     headers: tuple[tuple[str, str], ...]
     body: str
-    error: str | None = None  #: why the rule's `respond` can't be rendered, so that the sender is answered as usual
+    error: str | None = None  #: why the rule's `respond` can't be rendered; the sender then gets the usual answer
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -104,8 +104,8 @@ class Preview:
     errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules whose evaluation failed
     explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
     source_disabled: bool = False  #: such a request would be answered 404
-    respond: PreviewedReply | None = None  #: instead of 202 and the event's id; None: that
-    answer: RespondFrom | None = None  #: the sender would hear what an action answers; `respond` is what otherwise
+    respond: PreviewedReply | None = None  #: replaces 202 and the event's id; None: it does not
+    answer: RespondFrom | None = None  #: the sender gets this action's answer, or `respond` when none comes
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -161,9 +161,9 @@ def made_event(
 def preview(
     ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool = False, most: int | None = None
 ) -> Preview:
-    """Match, plan and render; if `explained`, with the verdicts on all rules, or on the first `most`.
+    """Match, plan and render. With `explained` include the verdicts on all rules, or on the first `most`.
 
-    `arriving`: check the event against all limits; a stored one has passed them. Raises PayloadError.
+    `arriving`: check the event against all limits. A stored event has passed them. Raises PayloadError.
     """
     source = OWN_SOURCE if is_own(event) else ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
@@ -179,7 +179,7 @@ def preview(
 
 
 def previewed_reply(rules: Sequence[Rule], source: Source | None, parsed: ParsedEvent) -> PreviewedReply | None:
-    """The reply of the first rule that responds; else, or if that can't be rendered, the source's."""
+    """The reply of the first rule with `respond`. If there is none, or it can't be rendered, the source's."""
     usual = source.respond if source is not None else None
     for rule in rules:
         respond = rule.respond.otherwise if isinstance(rule.respond, RespondFrom) else rule.respond

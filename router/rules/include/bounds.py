@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The names and globs of one `only`. None: no bound."""
+    """The names and globs of one `only`. None: everything is allowed."""
 
     path: str  #: of the entry, such as `include[0]`
     sources: tuple[str, ...] | None = None

@@ -16,12 +16,12 @@ from router.rules.yaml.nodes import MappingNode, SequenceNode, data
 from router.rules.yaml.yaml_problem import DocumentError
 
 DIRECTORY_TEXT = 'include: ["*.yaml"] # the rules are the files of a folder\n'  #: stands for the main file of a folder
-MAX_PATTERNS = 100  #: each is looked for four times a second
+MAX_PATTERNS = 100  #: each is searched four times a second
 _Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field()]
 
 
 class OnlyOptions(Options):
-    """What included files may use; a key that is left out bounds nothing."""
+    """What included files may use. An absent key allows everything."""
 
     sources: _Names | None = Field(default=None, description="Sources that their rules may listen to.")
     actions: _Names | None = Field(default=None, description="Types of their actions.")
@@ -59,7 +59,7 @@ def is_glob(pattern: str) -> bool:
 
 
 def load_include(root: NodePath) -> list[IncludePattern]:
-    """The patterns of the main file, in file order; reports what is wrong with them."""
+    """The patterns of the main file, in file order. Reports what is wrong with them."""
     if not root.has("include"):
         return []
     at = root.at("include")
@@ -106,7 +106,7 @@ def _check(node_path: NodePath, text: str, found: list[IncludePattern]) -> bool:
 
 @lru_cache(maxsize=4)
 def patterns_in(text: bytes) -> tuple[str, ...]:
-    """The files and globs that a main file includes, in file order; none while the text can't be read."""
+    """The files and globs that a main file includes, in file order; empty while the text can't be read."""
     if b"include" not in text:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""The files that an `include:` names: found on disk, read, and hashed together with the main file."""
+"""The files that an `include:` names: found, read, and hashed together with the main file."""
 
 import glob
 import hashlib
@@ -10,9 +10,9 @@ from pathlib import Path
 from router.domain.deliveries import IncludedText
 from router.rules.include.entries import is_glob
 
-MAX_FILES = 1_000  #: of one main file; each costs 2 µs at every look, four times a second
+MAX_FILES = 1_000  #: of one main file; each costs 2 µs at every check, four times a second
 _BOM = "\N{BYTE ORDER MARK}".encode()
-_CASES = ".cases.yaml"  #: rule tests often stand beside the rules
+_CASES = ".cases.yaml"  #: rule tests often lie beside the rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class IncludedFile:
 
     @property
     def folder(self) -> str:
-        """The folder that its own paths start from, symlinks followed."""
+        """The folder where its own relative paths start, with symlinks resolved."""
         return os.path.dirname(os.path.realpath(self.path))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
 
@@ -70,5 +70,5 @@ def ruleset_hash(main: bytes | str, included: Sequence[IncludedBytes | IncludedT
 
 
 def _plain(text: bytes | str) -> bytes:
-    """As the loader reads it: without a byte order mark."""
+    """The text as the loader reads it: without a byte order mark."""
     return (text.encode() if isinstance(text, str) else text).removeprefix(_BOM)

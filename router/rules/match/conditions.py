@@ -1,8 +1,8 @@
 """Conditions on events: a tree, compiled once from a `match` mapping.
 
-Each node has a function `holds`, made when the node is made, since the rules that the index can't file are judged for
-every event. Parts that never raise are judged before parts that `may_raise`, whatever the order in the file. The answer
-is the same, and a path that may fail is followed only if the rest of the rule holds.
+Each node makes its function `holds` once, since rules that the index can't file are judged for every event. Parts that
+never raise are judged before parts that `may_raise`, whatever their order in the file. The result is the same, and a
+path that may fail is followed only if the rest of the rule holds.
 """
 
 from abc import ABC, abstractmethod
@@ -148,10 +148,10 @@ def _shared(fields: tuple[AnyField, ...]) -> tuple[AnyField, ...]:
 
 
 def _text_equalities(parts: Sequence[Condition]) -> tuple[tuple[AnyField, ...], tuple[str, ...]] | None:
-    """Fields and texts if all conditions are of the form `field: text`, the most common one; None otherwise.
+    """Fields and texts if all conditions are of the form `field: text`, the most common one; otherwise None.
 
-    With thousands of rules the memory that judging touches decides the speed. Two tuples need a fifth of what a
-    function for each condition needs.
+    With thousands of rules, speed depends on the memory that judging touches. Two tuples need a fifth of the memory of
+    one function for each condition.
     """
     fields: list[AnyField] = []
     wanted: list[str] = []

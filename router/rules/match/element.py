@@ -16,7 +16,7 @@ _NO_EVENT = Event("", "", "", "", "", (), b"", "", 0)
 def element_test(condition: Condition, *, form: bool, event: Event = _NO_EVENT) -> Predicate:
     """The predicate of `elem`: judges the condition with the element as the payload.
 
-    Of the event, the condition reads only when it was received, for `age`.
+    Of the event itself, the condition can read only when it was received, for `age`.
     """
 
     def field_values(element: Any) -> FieldValues:
@@ -49,7 +49,7 @@ def _counted(condition: Condition) -> EventPredicate:
 
 
 def _required_key(condition: Condition) -> str | None:
-    """A key that an element needs to satisfy the condition; lacking it, judging can be left out."""
+    """A key that an element needs to satisfy the condition. An element without it need not be judged."""
     first = safe_first(condition.conditions)[:1] if isinstance(condition, All) else (condition,)
     if not first or first[0].may_raise or not isinstance(first[0], FieldCondition):
         return None

@@ -1,6 +1,6 @@
-"""Tests of a field's values: what an operator map, a list of alternatives or a scalar asks.
+"""Tests of a field's values: an operator map, a list of alternatives or a scalar.
 
-A field selects a list of values. A positive operator map holds if any one value satisfies all of it; `not`, `exists`
+A field selects a list of values. A positive operator map holds if any one value satisfies all of it. `not`, `exists`
 and `every` judge the field as a whole. `not` is the exact complement of its test, also for a missing field.
 """
 
@@ -41,7 +41,7 @@ class Clause:
     fold: bool = False  #: ignore_case: true
     may_raise: bool = False  #: True for an `elem` with a path that may raise
     bind: Callable[[FieldValues], Predicate] | None = made(default=None, compare=False)
-    """For an operator that reads more of the event than the value, such as `age`: gives its test for one event."""
+    """For an operator that reads more of the event than the value, such as `age`: makes its test for one event."""
     other: AnyField | None = None  #: the field that `equals_field` compares with
 
     def bound(self, reads: FieldValues) -> "Clause":
@@ -95,7 +95,7 @@ def _any_value(clauses: Sequence[Clause]) -> ValuesPredicate:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field has a value, which may be null; or, if not wanted, has none."""
+    """The field has a value, which may be null; or, with `wanted` false, it has none."""
 
     wanted: bool
     holds: ValuesPredicate = made(init=False, compare=False, repr=False)
@@ -147,7 +147,7 @@ class NotTest:
 
 @dataclass(frozen=True, slots=True)
 class EachTest:
-    """Every test holds. An operator map with `not`, `exists` or `every` is one."""
+    """Every test holds. An operator map with `not`, `exists` or `every` is such a test."""
 
     tests: tuple[Test, ...]
     holds: ValuesPredicate = made(init=False, compare=False, repr=False)
@@ -160,7 +160,7 @@ class EachTest:
 
 @dataclass(frozen=True, slots=True)
 class AnyTest:
-    """At least one test holds. A list of operator maps is one."""
+    """At least one test holds. A list of operator maps is such a test."""
 
     tests: tuple[Test, ...]
     holds: ValuesPredicate = made(init=False, compare=False, repr=False)

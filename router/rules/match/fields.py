@@ -68,7 +68,7 @@ class QueryField:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParamField:
-    """`params.<name>`: what stands in the request's path for `{name}` in the source's path."""
+    """`params.<name>`: the part of the request's path at `{name}` in the source's path."""
 
     text: str
     name: str
@@ -109,7 +109,7 @@ class PayloadField:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemField:
-    """`item…`: the item of a rule with `for_each`, or what lies below it."""
+    """`item…`: the item of a rule with `for_each`, or something inside it."""
 
     text: str
     compiled: Path
@@ -136,7 +136,7 @@ class ItemField:
         return self.compiled.read(value)
 
     def values(self, _: ParsedEvent) -> list[Any]:
-        """None: an event alone has no item."""
+        """Always empty: an event alone has no item."""
         return []
 
 
@@ -197,12 +197,12 @@ def _field(text: str) -> AnyField:
 
 def _header(text: str, name: str) -> HeaderField:
     if not HEADER_NAME.fullmatch(name):
-        raise PathError(f'"{name}" is no name of a header; it has letters, digits and - only')
+        raise PathError(f'"{name}" is not a header name; it has only letters, digits and -')
     if name.lower() in CREDENTIALS:
         raise PathError(f"{name} is removed after verification, so no rule sees it; check it by verify: with a scheme")
     return HeaderField(text, name.lower())
 
 
 def unknown_field(text: str) -> str:
-    """The message for an unknown field, with the nearest known one or the probable JSONPath."""
+    """The message for an unknown field, with the nearest known field or the probable JSONPath."""
     return hints.unknown_field(text, (*PLAIN, *TIMES, *_NAMED, "all", "any", "none", "not"))

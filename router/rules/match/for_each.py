@@ -1,4 +1,4 @@
-"""`for_each`: a rule that is tried once for each item of a list in the payload."""
+"""`for_each`: a rule that is tried for each item of a list in the payload."""
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -60,14 +60,14 @@ class ItemValues(FieldValues):
 
 @dataclass(frozen=True, slots=True)
 class ForEach:
-    """What a rule with `for_each` asks: of the event, and then of each item."""
+    """What a rule with `for_each` asks of the event, and then of each item."""
 
     items: ItemList
     most: int
     event: Condition  #: the parts that read no item; judged once
     item: Condition | None  #: the parts that read the item; None: every item is selected
     indexed: Condition = made(init=False, repr=False, compare=False)
-    """What the payload needs for some item to be selected; for the index."""
+    """The condition that the payload must meet for some item to be selected. Used by the index."""
 
     def __post_init__(self) -> None:
         parts: list[Condition] = [self.event]
@@ -100,7 +100,7 @@ class ForEach:
 
 
 def for_each(items: ItemList, most: int, condition: Condition) -> ForEach:
-    """Split a rule's condition into what it asks of the event, and of each item."""
+    """Split a rule's condition into the part about the event and the part about each item."""
     parts = condition.conditions if isinstance(condition, All) else (condition,)
     of_item = tuple(part for part in parts if reads_item(part))
     of_event = tuple(part for part in parts if not reads_item(part))
@@ -124,9 +124,9 @@ def _fields(condition: Condition) -> Iterator[AnyField]:
 
 
 def _in_payload(condition: Condition, items: str) -> Condition:
-    """The condition on all items at once: it holds if that of any one item does.
+    """The condition on all items at once: it holds if it holds for any one item.
 
-    Only for the index, which asks what some value has to look like, and reads nothing from a negation.
+    Only the index uses it. The index reads what some value must look like, and reads nothing from a negation.
     """
     if isinstance(condition, FieldCondition) and isinstance(condition.field, ItemField):
         return FieldCondition(field(items + condition.field.below), condition.test, condition.form_test)

@@ -1,6 +1,6 @@
-"""Suggests what to write instead of an unknown word: operators, fields and actions as other tools name them.
+"""Suggests a cure for an unknown word: operators, fields and actions as other tools name them.
 
-No suggestion may mean the opposite of the word: for a negated word, the suggestion contains `not` or is left out.
+No suggestion may mean the opposite of the word. For a negated word, the suggestion contains `not` or is left out.
 """
 
 import re
@@ -112,7 +112,7 @@ def _opposite(rest: str) -> str:
 
 
 def _known(plain: str, words: Collection[str]) -> str:
-    """The operator of which the word is a synonym; empty without one."""
+    """The operator that the word is a synonym of; empty if there is none."""
     spelled = {word.replace("_", ""): word for word in words}
     return spelled.get(plain) or _SYNONYMS.get(plain, "")
 
@@ -158,9 +158,9 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
     if text in ("payload", "body", "json"):
         return f'{shown}; the whole payload is "$", and a field of it "$.name"'
     if text in ("headers", "query", "params"):
-        return f'"{text}" names no {text.rstrip("s")}; write {text}.<name>'
+        return f'"{text}" is not the name of a {text.rstrip("s")}; write {text}.<name>'
     if area in ("headers", "query", "params"):
-        return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
+        return f'"{text}" is not the name of a {area.rstrip("s")}; write {area}.<name>'
     if text.lower() in _TIMES:
         return f'{shown}; "time" ("09:30") and "weekday" (mon) say when the event was received; {in_payload}'
     if text.lower() in _OF_FIELD:
@@ -174,7 +174,7 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
 
 
 def unknown_action(word: str, hints: Iterable[Mapping[str, tuple[str, ...]]]) -> str | None:
-    """The message for an action of other tools, by the hints of the action types; none when no type knows the word."""
+    """The message for another tool's action, from the hints of the action types; empty if no type knows the word."""
     plain = re.sub(r"[\s_.-]", "", word.lower())
     cure = next((cure for one in hints for cure, words in one.items() if plain in words), None)
     return None if cure is None else f'unknown action "{shortened(word)}"; {cure}'

@@ -1,8 +1,8 @@
 """Finds the rules that may match an event, without looking at the others.
 
-Each rule is filed under the rarest key that its condition needs: a field, and what one of its values has to look like.
-The index looks up the values of an event; the conditions then judge the rules it finds. So the index may give a rule
-too many, never one too few. Rules without a key are candidates for every event.
+Each rule is filed under the rarest key that its condition needs: a field, and what one of its values must look like.
+The index looks up an event's values; the conditions then judge the rules that it finds. So the index may give a rule
+too many, but never one too few. Rules without a key are candidates for every event.
 
 The cost of an event grows with the number of fields and of rules found, not with the number of all rules. Plain paths
 (`$.a.b`) form a trie that is followed along the names in the payload.
@@ -28,7 +28,7 @@ _COST = {
 }  # fmt: skip
 
 
-_FEW = 8  #: up to this number of plain paths, following each is quicker than the trie
+_FEW = 8  #: up to this number of plain paths, following each path is quicker than the trie
 _MISSING = object()
 
 
@@ -91,14 +91,14 @@ class Index:
             try:
                 selected = reads[selector]
             except EvaluationError:
-                found += values.numbers  # each of them raises as well, and has to report it
+                found += values.numbers  # each of them raises too, and must report it
                 continue
             for value in selected if len(selected) < _MANY else _distinct(selected):
                 values.look_up(value, form=parsed.form, found=found)
         return found
 
 
-_MANY = 200  #: values of one field from which it pays to drop the repeated ones
+_MANY = 200  #: values of one field from which dropping repeated ones pays
 
 
 def _distinct(values: list[Any]) -> Iterable[Any]:
@@ -137,7 +137,7 @@ class _Chooser:
     def choose(self, one: IndexNeed) -> tuple[float, tuple[IndexKey, ...]]:
         """The cost of a need and the keys to file the rule under; no keys if they would be too many."""
         if isinstance(one, IndexKey):
-            # Among equal keys, the one whose field most rules read: the event reads that field anyway.
+            # Among equal keys, prefer the field that most rules read: it is read for the event anyway.
             rarely_read = 0.1 / self._fields[one.field]
             return self._uses[_counted_as(one)] + _COST[one.kind] + rarely_read, (one,)
         if isinstance(one, AllOf):

@@ -1,10 +1,10 @@
-"""The keys that a condition needs: without them in an event, the index knows that the condition fails.
+"""The keys that a condition needs: if an event has none of them, the index knows that the condition fails.
 
-A need is a key (some value of a field has to look like this), all of several needs, or any of several. A condition
+A need is a key (some value of a field must look like this), all of several needs, or any of several. A condition
 without a need is judged for every event.
 
 Errors are the same as if each rule were judged in turn: needs come only from the parts that are judged before any part
-can raise, and from the first part that may. So a rule whose keys are missing can neither hold nor raise.
+can raise, and from the first part that may raise. So a rule whose keys are missing can neither hold nor raise.
 """
 
 import re
@@ -99,7 +99,7 @@ def _of_test(field: AnyField, test: Test) -> IndexNeed | None:
 
 
 def _of_clauses(field: AnyField, clauses: Sequence[Clause]) -> IndexNeed:
-    """One value has to satisfy all clauses, so each gives a need; without any, a value has to be present."""
+    """One value must satisfy all clauses, so each clause gives a need. Without a clause, some value must be present."""
     needs = [one for clause in clauses if (one := _of_clause(field, clause)) is not None]
     bounds = {clause.operator: clause.operand for clause in clauses if clause.operator in ORDERED}
     if bounds:

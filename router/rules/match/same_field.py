@@ -1,4 +1,4 @@
-"""The operator `equals_field`: a value equals some value of another field, of the same type, also deep inside."""
+"""The operator `equals_field`: a value equals some value of another field. Types are compared, also deep inside."""
 
 from collections.abc import Hashable
 from typing import Any

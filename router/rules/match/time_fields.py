@@ -1,4 +1,4 @@
-"""The fields `time` and `weekday`: when the event was received, by the clock of the file's time zone."""
+"""The fields `time` and `weekday`: when the event was received, in the file's time zone."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo

@@ -13,7 +13,8 @@ def is_number(value: Any) -> bool:
 
 
 def same(left: Any, right: Any, count: Callable[[int], None] | None = None) -> bool:
-    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is told how many values."""
+    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is called with the number of
+    values."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()

@@ -1,1 +1,1 @@
-"""Notices that the rules file changed, and swaps in what it says."""
+"""Notices that the rules file changed, and swaps in the new rules."""

@@ -1,4 +1,4 @@
-"""Drift: the rules file on disk differs from the running rules. And the results of a reload."""
+"""Drift: the rules file on disk differs from the running rules. Also the results of a reload."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,12 +8,12 @@ from router.rules.reload.ruleset_diff import RulesetDiff
 
 
 class DriftReason(StrEnum):
-    """Why the file on disk is not what runs, or why a requested reload failed."""
+    """Why the file on disk does not run, or why a requested reload failed."""
 
     PROBLEMS = "problems"  #: the file has errors
     SECRET = "secret"  # noqa: S105 - no password; #: its only errors are secrets that are not set
     GONE = "gone"  #: the file is missing
-    UNREADABLE = "unreadable"  #: it can't be read, or is no regular file
+    UNREADABLE = "unreadable"  #: it can't be read, or is not a regular file
     WRITABLE = "writable"  #: other users may write it
     UNSETTLED = "unsettled"  #: it is being written
     UNRECORDED = "unrecorded"  #: the store can't record its text
@@ -25,7 +25,7 @@ class DriftReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The file on disk is not what runs."""
+    """The file on disk differs from the running rules."""
 
     why: DriftReason
     since: float  #: Unix time of the first difference; kept when the reason changes
@@ -34,7 +34,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The rules of the file run now."""
+    """The file's rules run now."""
 
     hash: str
     rules: int
@@ -44,7 +44,7 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRefused:
-    """The rules from before still run."""
+    """The earlier rules still run."""
 
     why: DriftReason
     problems: tuple[Problem, ...]  #: at least one; sorted as in `check --json`

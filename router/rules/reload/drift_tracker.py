@@ -1,4 +1,4 @@
-"""Remembers that the rules file differs from the running rules, and repeats it in the log."""
+"""Remembers that the rules file differs from the running rules, and repeats this in the log."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class DriftTracker:
         self._remind_at = 0.0  #: monotonic
 
     def begin(self, why: DriftReason, problems: tuple[Problem, ...]) -> None:
-        """The file is not what runs, or is so for another reason than before."""
+        """The file does not run, or for another reason than before."""
         before = self.drift
         self.drift = Drift(why, before.since if before is not None else time.time(), problems)
         if before is None:
@@ -33,7 +33,7 @@ class DriftTracker:
             self._changed(self.drift)
 
     def end(self) -> None:
-        """The file is what runs."""
+        """The file runs."""
         if self.drift is not None:
             self.drift = None
             self._changed(None)

@@ -20,7 +20,7 @@ def file_stat(path: Path) -> FileStat:
         return (error.errno or 0,)
     except ValueError:  # a zero byte in the name
         return (0,)
-    # The change time too: `cp -p`, `touch -r` and rsync can set any modification time.
+    # The change time is included: `cp -p`, `touch -r` and rsync can set any modification time.
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
@@ -39,7 +39,7 @@ def is_open_for_writing(path: Path) -> bool | None:
     """Whether a program has the file open for writing; None if the system doesn't tell.
 
     Linux tells it for this user's files on local file systems: it grants a read lease only while no program has the
-    file open for writing. The lease is given back at once.
+    file open for writing. The lease is returned at once.
     """
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
@@ -48,8 +48,8 @@ def is_open_for_writing(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        # A program that opens the file now waits for the end of the lease, and the kernel sends us a signal: by default
-        # SIGIO, which would end the process.
+        # A program that opens the file now waits for the end of the lease, and the kernel sends this process a signal.
+        # Its default, SIGIO, would end the process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -1,4 +1,4 @@
-"""Watches the rules file and its secret files: what they look like, and whether a program still writes them."""
+"""Watches the rules file and its secret files: their state, and whether a program is still writing them."""
 
 import time
 from collections.abc import Collection
@@ -8,9 +8,9 @@ from router.rules.reload.file_stat import FileStat, exists, is_open_for_writing
 from router.rules.reload.open_writers import OpenWriters
 from router.rules.reload.rules_file import RulesFile, Snapshot
 
-QUIET_SECONDS = 0.2  #: that a file must stay the same, once no program has it open for writing
+QUIET_SECONDS = 0.2  #: how long a file must stay unchanged when no program has it open for writing
 UNTOLD_SECONDS = 1.0  #: the same where the system doesn't tell which programs have it open
-HELD_SECONDS = 5.0  #: the same while a program has it open for writing: the longest pause of a slow writer
+HELD_SECONDS = 5.0  #: the same while a program has it open for writing; the longest pause of a slow writer
 
 UNSEEN = Snapshot((), "", {})  # differs from every snapshot of a file
 
@@ -25,7 +25,7 @@ class FileWatch:
         self._same_since = 0.0  #: monotonic, when the last snapshot was first seen
 
     def snapshot(self, secrets: Collection[Path]) -> Snapshot:
-        """Look at the files now."""
+        """The state of the files now."""
         snapshot = self._file.snapshot(list(secrets))
         self._writers.update([self._file.path, *snapshot.included, *secrets])
         if snapshot != self._last:

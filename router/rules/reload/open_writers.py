@@ -1,6 +1,7 @@
-"""Knows, by inotify(7), which of some files a program has written to and not yet closed. Linux only.
+"""Finds out, by inotify(7), which files a program has written to and not yet closed. Linux only.
 
-A lease (file_stat.py) knows more, but Linux grants it only to the owner of a file; usually root owns the rules file.
+A lease (file_stat.py) tells more, but Linux grants it only to the owner of a file, and root usually owns the rules
+file.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 _MODIFY, _CLOSE_WRITE, _OVERFLOW, _IGNORED = 0x2, 0x8, 0x4000, 0x8000  #: of <sys/inotify.h>
 _EVENT = struct.Struct("iIII")  #: watch, mask, cookie, length of the name that follows
 _READ_BYTES = 64 * 1024  #: bytes of one read: some thousand events
-_MAX_READS = 64  #: reads in one look; a program that writes faster than we read still writes
+_MAX_READS = 64  #: reads in one check; a program that writes faster than we read is still writing
 
 
 class OpenWriters:
@@ -40,11 +41,11 @@ class OpenWriters:
             self._writing.setdefault(watch, None)
 
     def writes(self, path: Path) -> bool | None:
-        """Whether, at the last look, a program had written to the file and not closed it; None if unknown."""
+        """Whether a program had written to the file and not closed it, at the last check; None if unknown."""
         return self._writing.get(self._watches.get(path, -1))
 
     def note_read(self) -> None:
-        """The files are read. Forget closed writers: another machine may write next, and inotify does not see that."""
+        """The files are read. Forget closed writers: another machine may write next, and inotify does not see it."""
         self._writing = {watch: writing or None for watch, writing in self._writing.items()}
 
     def close(self) -> None:

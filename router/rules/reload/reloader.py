@@ -19,11 +19,12 @@ from router.rules.reload.ruleset_diff import RulesetDiff, compare
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.pacing import GC_PAUSED, freeze_garbage, let_go, resting_while_busy
 
-POLL_SECONDS = 0.25  #: between looks; stat (2 µs) works for each way of saving and each file system, bind mounts too
+POLL_SECONDS = 0.25  #: between checks; stat (2 µs) works for each way of saving and each file system, bind mounts too
 NEAR_SECONDS = 0.05  #: the same while the file is changing
-RECHECK_SECONDS = 3.0  #: until a new text is read once more: some file systems have times of two seconds' precision
+#: until a new text is read once more; some file systems have times with a precision of two seconds
+RECHECK_SECONDS = 3.0
 RETRY_SECONDS = 10.0  #: until a text that the store could not record is tried again
-WRITING_SECONDS = 2.0  #: that a file may be written before `status` reports it
+WRITING_SECONDS = 2.0  #: how long a file may be written before `status` reports it
 MAX_LOGGED = 20  #: problems of one file that get a log line each; `check` lists all
 
 log = structlog.get_logger()
@@ -32,12 +33,12 @@ ReloadResult = Reloaded | ReloadRefused
 
 
 class Reloader:
-    """Watches one rules file, and the secret files it names, in a thread of its own.
+    """Watches one rules file, and the secret files that it names, in a thread of its own.
 
-    Any thread may call `reload_now`, `reload_soon`, `drift` and `alive`, a signal handler `reload_soon`. The reloader's
-    thread calls the callbacks: `begun` before each load; `prepare` with the new ruleset, which runs only if that
-    succeeds (it stores the text, and other processes load it); then `swapped`, by which other processes have to judge
-    by the new rules too, and `applied`; or `refused` if the running rules stay; `drifted` whenever `drift` changes.
+    Any thread may call `reload_now`, `reload_soon`, `drift` and `alive`; a signal handler may call `reload_soon`. The
+    reloader's thread calls the callbacks: `begun` before each load; `prepare` with the new ruleset, which runs only if
+    that succeeds (it stores the text, and other processes load it); then `swapped`, after which other processes must
+    use the new rules too, and `applied`; or `refused` if the running rules stay; `drifted` whenever `drift` changes.
     While `busy` is true, a reload pauses often, so that requests go first.
     """
 
@@ -73,7 +74,7 @@ class Reloader:
         self._drift = DriftTracker(path, drifted)
         self._watch = FileWatch(self._file)
         self._changing_since: float | None = None  #: monotonic, when the files began to change
-        self._judged = UNSEEN  #: what the last decision was about; the first look always decides
+        self._judged = UNSEEN  #: what the last decision was about; the first check always decides
         self._refused_text = ""  #: the hash of the text that was refused last
         self._secrets = dict(current.ruleset.secret_files)  #: the files to watch, as they were when they were last read
         self._recheck_at: float | None = None  #: monotonic; then the file is read again even if it looks the same
@@ -95,7 +96,7 @@ class Reloader:
         return self._thread.is_alive()
 
     def drift(self) -> Drift | None:
-        """Why the file is not what runs; None if it is."""
+        """Why the file does not run; None if it does."""
         return self._drift.drift
 
     def reload_soon(self) -> None:
@@ -104,7 +105,8 @@ class Reloader:
         self._wake.set()
 
     def reload_now(self, timeout: float) -> ReloadResult:
-        """As `reload_soon`, and wait at most `timeout` seconds for the result. Simultaneous calls share one reload."""
+        """Like `reload_soon`, but wait at most `timeout` seconds for the result. Simultaneous calls share one
+        reload."""
         result: Future[ReloadResult] = Future()
         with self._lock:
             if self._ended or self._stopping:
@@ -119,7 +121,7 @@ class Reloader:
                     DriftReason.UNSETTLED, "the rules file is still being written; ask again when it is saved"
                 )
             return self._refusal(
-                DriftReason.TIMEOUT, "the reload takes longer; it goes on, and `webhook-router status` tells its end"
+                DriftReason.TIMEOUT, "the reload takes longer; it continues, and `webhook-router status` shows its end"
             )
 
     def _refusal(self, why: DriftReason, message: str) -> ReloadRefused:
@@ -132,7 +134,7 @@ class Reloader:
                 self._wake.clear()
                 if not self._stopping:
                     self._turn()
-        finally:  # whatever ends the thread, no caller may wait for it forever
+        finally:  # however the thread ends, no caller may wait for it forever
             self._watch.close()
             with self._lock:
                 self._ended = True
@@ -141,7 +143,7 @@ class Reloader:
                 caller.set_result(self._refusal(DriftReason.STOPPING, "the daemon stops; nothing was reloaded"))
 
     def _turn(self) -> None:
-        """Look at the files, reload if need be, and give the result to the callers that wait for it."""
+        """Check the files, reload if they changed, and give the result to waiting callers."""
         with self._lock:
             waiting = list(self._waiting)
         forced = bool(waiting) or self._forced
@@ -149,7 +151,7 @@ class Reloader:
             result = self._look(forced=forced)
         except Exception as error:
             again = self._drifts_by(DriftReason.FAULT) and not waiting
-            if not again:  # otherwise the log would get the line four times a second
+            if not again:  # without this the log would get the line four times a second
                 log.exception("watching the rules file failed; the running rules stay")
             self._changing_since, self._forced = None, False
             problem = self._file.problem(f"internal error ({type(error).__name__})")
@@ -180,7 +182,7 @@ class Reloader:
         text = self._file.read()
         if self._file.snapshot(list(self._secrets)) != snapshot:
             self._judged, self._forced = UNSEEN, self._forced or forced
-            return None  # changed while it was read, or it names other files than before: the next look handles it
+            return None  # it changed while it was read, or names other files than before: the next check handles it
         if isinstance(text, Unusable):
             return self._keep_for_unusable(text, seen=seen, forced=forced)
         return self._decide(snapshot, text, forced=forced)
@@ -212,11 +214,11 @@ class Reloader:
             return None
         if not forced and found == self._refused_text and not new_secrets:
             return None
-        # The garbage collector stays off until the loaded objects are frozen: its first round would walk all of them.
+        # Garbage collection stays off until the loaded objects are frozen: its first round would walk all of them.
         with GC_PAUSED, resting_while_busy(self._busy):
             result = self._reload(text, snapshot.folder)
             freeze_garbage()
-        # A text that the store could not record is tried again unchanged.
+        # A text that the store could not record is tried again even if it is unchanged.
         final = isinstance(result, ReloadRefused) and result.why is not DriftReason.UNRECORDED
         self._refused_text = found if final else ""
         return result
@@ -245,8 +247,10 @@ class Reloader:
         return self._swap(loaded, loaded.ruleset)
 
     def _vanished(self, text: RulesText) -> list[Problem]:
-        """What the running rules include, and the file still names, but no longer is there: an editor, a deployment or
-        a mount may be at fault, and the rules must not lose a part by that."""
+        """Included files that the running rules have and the file still names, but that no longer exist.
+
+        An editor, a deployment or a mount may be the cause. The rules must not lose a part because of it.
+        """
         before = {one.pattern for one in self._current.ruleset.text.included}
         now = {one.pattern for one in text.included}
         return [
@@ -275,14 +279,14 @@ class Reloader:
         self._drift.end()
         try:
             self._applied(ruleset, change)
-        except Exception:  # the new rules run, whether or not the others hear of it
+        except Exception:  # the new rules run, even if a callback fails
             log.exception("telling of a reload failed; the new rules run")
         return Reloaded(ruleset.hash, len(ruleset.rules), change, loaded.warnings)
 
     def _keep(
         self, why: DriftReason, problems: Sequence[Problem], listed: Sequence[Problem] = (), *, quietly: bool = False
     ) -> ReloadRefused:
-        """Keep the running rules. `listed` adds warnings and notes; `quietly`: the log has the problems already."""
+        """Keep the running rules. `listed` adds warnings and notes. `quietly`: the problems are in the log already."""
         self._refused_text = ""  # if the text refused before comes back, the log reports it again
         if not quietly:
             for problem in problems[:MAX_LOGGED]:
@@ -300,7 +304,7 @@ class Reloader:
         return refused
 
     def _note_unchanged(self) -> None:
-        """The file is what runs."""
+        """The file runs unchanged."""
         self._refused_text = ""
         drift = self._drift.drift
         if drift is not None and drift.why is not DriftReason.UNSETTLED:

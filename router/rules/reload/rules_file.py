@@ -1,4 +1,4 @@
-"""The rules file on disk: what it looks like, and its text."""
+"""The rules file on disk: its state and its text."""
 
 import errno
 import os
@@ -18,13 +18,13 @@ from router.rules.reload.file_stat import FileStat, file_stat, secret_file_stat
 from router.rules.yaml.document import MAX_BYTES, TOO_LARGE
 
 _BOM = "\N{BYTE ORDER MARK}".encode()  #: the loader drops it too
-NO_FILE = "this is no regular file, and rules are read more than once; put them into a file"
+NO_FILE = "this is not a regular file, and rules are read more than once; put them into a file"
 _MAX_READ = MAX_BYTES + len(_BOM)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the files look like at one time; two snapshots are equal if nothing changed."""
+    """The state of the files at one time. Two snapshots are equal if nothing changed."""
 
     file: FileStat
     folder: str  #: the base of relative paths; it can change by a symlink while the file stays the same
@@ -32,7 +32,7 @@ class Snapshot:
     exposed: str | None = None  #: which other users can write the file, or a folder above it
     included: Mapping[Path, FileStat] = field(default_factory=dict)
     folders: Mapping[str, str | None] = field(default_factory=dict)
-    """By folder of included files, symlinks followed: which other users can write there."""
+    """By folder of included files, with symlinks resolved: which other users can write there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +67,22 @@ class RulesFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._absolute = path.absolute()  # realpath fails if the working directory was removed
-        self._is_folder = os.path.isdir(path)  # once and for all: a file that turns into a folder is a mistake
+        self._is_folder = os.path.isdir(path)  # decided once: a file that turns into a folder is a mistake
         self._patterns: tuple[str, ...] = ()  #: of the text that was read last
 
     def snapshot(self, secrets: Sequence[Path]) -> Snapshot:
-        """Look at the file, at those that it includes, and at the secret files that it names."""
+        """The state of the file, of the files that it includes, and of the secret files that it names."""
         seen = {path: secret_file_stat(path) for path in secrets}
         found = self._included()
         folders = {folder: _exposed_folder(folder) for folder in {one.folder for one in found}}
         stat = file_stat(self.path)
         if self._is_folder:
-            stat = stat[-2:]  # which folder it is; the rest changes with files that are no rules
+            stat = stat[-2:]  # which folder it is; the rest also changes with unrelated files
         included = {one.path: file_stat(one.path) for one in found}
         return Snapshot(stat, self.folder(), seen, exposed_rules(self.path), included, folders)
 
     def folder(self) -> str:
-        """The folder of the file, symlinks followed."""
+        """The folder of the file, with symlinks resolved."""
         real = os.path.realpath(self._absolute)
         return real if self._is_folder else os.path.dirname(real)  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
@@ -98,7 +98,7 @@ class RulesFile:
             content = self._read(one.path, guarded=guarded)
             if isinstance(content, Unusable):
                 if content.why is DriftReason.GONE:
-                    continue  # the loader says which name has no file
+                    continue  # the loader reports the names without a file
                 return content
             read.append(IncludedBytes(one.pattern, one.name, content, one.folder))
         if sum(len(one.data) for one in read) > MAX_BYTES:
@@ -106,7 +106,7 @@ class RulesFile:
         return RulesText(main, tuple(read))
 
     def _read_folder(self, *, guarded: bool) -> bytes | Unusable:
-        """What stands for the main file of a folder."""
+        """The text that stands for the main file of a folder."""
         exposed = exposed_rules(self.path) if guarded else None
         if exposed is not None:
             return self._unusable(DriftReason.WRITABLE, exposed)
@@ -140,7 +140,7 @@ class RulesFile:
         except OSError as error:
             return self._missing(error, path)
         except ValueError:  # a zero byte in the name
-            return self._unusable(DriftReason.UNREADABLE, "this is no name of a file", path)
+            return self._unusable(DriftReason.UNREADABLE, "this is not a file name", path)
 
     def _missing(self, error: OSError, path: Path) -> Unusable:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -152,7 +152,7 @@ class RulesFile:
         return Unusable(why, Problem(self._shown(path or self.path), 1, 1, "", message))
 
     def _shown(self, path: Path) -> str:
-        """The path as the operator wrote that of the main file."""
+        """The path, in the form that the operator used for the main file."""
         if path == self.path:
             return str(path)
         above = self.path if self._is_folder else self.path.parent
@@ -171,5 +171,5 @@ def _exposed_at(folder: str, at: int) -> str | None:  # noqa: ARG001 - the time 
 
 
 def _exposed_folder(folder: str) -> str | None:
-    """The same for a folder of included files; looked at once a second, since there may be hundreds."""
+    """The same for a folder of included files. Checked once a second, since there may be hundreds."""
     return _exposed_at(folder, int(time.monotonic()))

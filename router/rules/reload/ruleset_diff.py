@@ -16,7 +16,7 @@ class RulesetDiff:
     added: tuple[str, ...] = ()  #: rules
     removed: tuple[str, ...] = ()  #: rules
     changed: tuple[str, ...] = ()  #: rules whose part of the file differs
-    besides: tuple[str, ...] = ()  #: not rules: `sources.github`, `defaults`, `secret file token`, `order of rules`
+    besides: tuple[str, ...] = ()  #: other parts: `sources.github`, `defaults`, `secret file token`, `order of rules`
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.besides)
@@ -52,7 +52,7 @@ def _besides(old: Ruleset, new: Ruleset) -> list[str]:
     ]
     for name, secret in new.used_secrets.items():
         before = old.used_secrets.get(name)
-        # A secret without `before` is new; the change of the part that names it is listed.
+        # A secret without `before` is new; the part that names it is listed as changed.
         if before is not None and (before.is_set, secret.is_set) != (False, False) and not secret.has_value_of(before):
             found.append(f"secret {name}")
     if old.text.base_dir != new.text.base_dir:
@@ -61,6 +61,7 @@ def _besides(old: Ruleset, new: Ruleset) -> list[str]:
 
 
 def _order(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Rules are tried in file order, so another order may change the meaning."""
+    """Whether the order of the rules changed. Rules are tried in file order, so another order may change the
+    meaning."""
     same = [name for name in before if name in after] == [name for name in after if name in before]
     return [] if same else ["order of rules"]

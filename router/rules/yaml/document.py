@@ -21,8 +21,8 @@ MAX_BYTES = 16 * 1024 * 1024  #: of a rules file; 100,000 rules take less
 TOO_LARGE = f"the file is larger than {MAX_BYTES // 1024**2} MiB; split it"
 MAX_DEPTH = 100  #: a rule nests to about 10; code that walks nodes recursively must never run out of stack
 MAX_ALIASED = 100_000  #: nodes that all aliases together may repeat; stops a "billion laughs" attack
-MAX_ALIASED_TEXT = MAX_BYTES  #: characters that all aliases together may repeat: at most, the file counts twice
-MAX_NODES = 2_000_000  #: values and keys; 100,000 rules have half of it, and each takes some 200 bytes of memory
+MAX_ALIASED_TEXT = MAX_BYTES  #: characters that all aliases together may repeat; so a file counts twice at most
+MAX_NODES = 2_000_000  #: values and keys; 100,000 rules have half of it; each node takes some 200 bytes of memory
 MAX_LISTED = 1_000  #: problems of one level that are listed; the rest is counted
 MAX_DIRECTIVES = 100  #: %TAG lines; the parser compares each with all others
 
@@ -33,7 +33,8 @@ _COMMENT = re.compile(r"\s+#[^\s#!]")  #: a comment that looks like a part of th
 
 
 def read(text: str, empty: str = _EMPTY) -> tuple[Node, list[YamlProblem]]:
-    """Read one document; also gives the warnings. `empty` says what one without content lacks. Raises DocumentError."""
+    """Read one document. Also returns the warnings. `empty` says what a document without content lacks. Raises
+    DocumentError."""
     root, problems = read_with_problems(text, empty)
     if any(problem.level == "error" for problem in problems):
         raise DocumentError(problems)
@@ -47,7 +48,7 @@ def read_with_problems(text: str, empty: str = _EMPTY) -> tuple[Node, list[YamlP
     """
     surrogate = re.search("[\ud800-\udfff]", text)
     if surrogate:
-        message = "half a surrogate pair is no character; remove it"
+        message = "half a surrogate pair is not a character; remove it"
         raise DocumentError([YamlProblem(*line_and_column(text, surrogate.start()), message)])
     if len(text.encode()) > MAX_BYTES:
         raise DocumentError([YamlProblem(1, 1, TOO_LARGE)])
@@ -76,7 +77,7 @@ def _check_directives(text: str) -> None:
 
 
 class _Stop(Exception):
-    """The reader can't go on; the reason is the last of its problems."""
+    """The reader can't continue. The last of its problems is the reason."""
 
 
 @dataclass(slots=True)
@@ -124,21 +125,21 @@ class _Reader:
         return self.root
 
     def report(self, place: Any, message: str, level: ProblemLevel = "error") -> None:
-        """Note a problem of a node, or of a parser's event."""
+        """Record a problem of a node, or of a parser's event."""
         self.reported[level] += 1
         if self.reported[level] <= MAX_LISTED:
             self.problems.append(YamlProblem(*_position(place), message, level))
 
     def count_unlisted(self) -> None:
-        """Add, for each level, how many problems the list leaves out."""
+        """Add, for each level, the number of problems that are not listed."""
         for level in get_args(ProblemLevel):
             unlisted = self.reported[level] - MAX_LISTED
             if unlisted > 0:
-                message = f"{unlisted:,} more {level}s like those above are not shown; mend those first"
+                message = f"{unlisted:,} more {level}s like those above are not shown; fix those first"
                 self.problems.append(YamlProblem(len(self.lines), 1, message, level))
 
     def stop(self, place: Any, message: str) -> NoReturn:
-        """Note a problem after which the reader can't go on."""
+        """Record a problem after which the reader can't continue."""
         self.problems.append(YamlProblem(*_position(place), message))
         raise _Stop
 
@@ -190,7 +191,7 @@ class _Reader:
         mapping.length += key.length
 
     def key(self, node: Node) -> ScalarNode:
-        """The node as a key, which has to be text."""
+        """The node as a key, which must be text."""
         if isinstance(node, MappingNode) and self.is_template(node):
             self.stop(node, 'a value that starts with {{ needs quotes: "{{ … }}"')
         if not isinstance(node, ScalarNode):
@@ -210,7 +211,10 @@ class _Reader:
         """The node that an alias repeats."""
         name = event.anchor
         if name not in self.anchors:
-            self.stop(event, f"*{shortened(name)} names no anchor above it; quote a value that starts with an asterisk")
+            self.stop(
+                event,
+                f"*{shortened(name)} is not the name of an anchor above it; quote a value that starts with an asterisk",
+            )
         node = self.anchors[name]
         if node is None:
             self.stop(event, f"*{shortened(name)} contains itself")
@@ -239,7 +243,7 @@ class _Reader:
         return node
 
     def check_comment(self, event: Any) -> None:
-        """Warn of `main #old`, which YAML reads as `main`; comments meant as such have a space after the #."""
+        """Warn of `main #old`, which YAML reads as `main`. Intended comments have a space after the #."""
         end = event.end_mark
         line = self.lines[end.line] if end.line < len(self.lines) else ""
         if event.value and _COMMENT.match(line, end.column):

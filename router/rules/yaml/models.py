@@ -46,7 +46,9 @@ def read(node_path: NodePath, model: type[M], values: dict[str, Any] | None = No
         found = model.model_validate(values)
     except ValidationError as error:
         if error.error_count() > MAX_DETAILS:
-            node_path.error(f"{error.error_count():,} values in here are wrong, such as of another type than expected")
+            node_path.error(
+                f"{error.error_count():,} values in here are wrong, for example of another type than expected"
+            )
             return None
         for detail in error.errors(include_url=False):
             if not (detail["loc"] and detail["loc"][0] in blank and len(detail["loc"]) == 1):
@@ -61,7 +63,7 @@ def _without_most_unknown(node_path: NodePath, model: type[BaseModel], values: d
     left_out = [key for key in values if key not in known][MAX_UNKNOWN:]
     if not left_out:
         return values
-    node_path.key_error(left_out[0], f"{len(left_out):,} more unknown keys here are not shown; mend the others first")
+    node_path.key_error(left_out[0], f"{len(left_out):,} more unknown keys here are not shown; fix the others first")
     unshown = set(left_out)
     return {key: value for key, value in values.items() if key not in unshown}
 

@@ -15,8 +15,8 @@ from router.rules.yaml.problems import ProblemReport
 from router.runtime.pacing import paced
 
 _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
-#: Keys whose value may hold a secret that was written out by mistake. Problems go to the log, so it is not shown.
-#: Action types add keys of their own.
+#: Keys whose value may hold a secret by mistake. Problems go to the log, so these values are not shown. Action types
+# add keys of their own.
 _CONFIDENTIAL = frozenset({"secrets", "headers"})
 _SWITCHES = frozenset(
     ["active", "disable", "disabled", "enable", "enabled", "hold", "inactive", "off", "on", "pause", "paused", "skip"]
@@ -36,11 +36,11 @@ class NodePath:
         self.report.add(self.node, self.path, message)
 
     def error_unless_recorded(self, message: str) -> None:
-        """Report an error that earlier versions did not know: in a recorded text it is a warning."""
+        """Report an error that earlier versions accepted. In a recorded text it is a warning."""
         self.report.add(self.node, self.path, message, Level.WARNING if self.report.recorded else Level.ERROR)
 
     def key_error_unless_recorded(self, key: str, message: str) -> None:
-        """Report an error of a key that earlier versions did not know: in a recorded text it is a warning."""
+        """Report an error of a key that earlier versions accepted. In a recorded text it is a warning."""
         level = Level.WARNING if self.report.recorded else Level.ERROR
         self.report.add(self._key_node(key), self.path, message, level)
 
@@ -49,11 +49,11 @@ class NodePath:
         self.report.add(self.node, self.path, message, Level.WARNING)
 
     def note(self, message: str) -> None:
-        """Note something that is right, but worth knowing."""
+        """Report a note about something that is right, but worth knowing."""
         self.report.add(self.node, self.path, message, Level.NOTE)
 
     def key_note(self, key: str, message: str) -> None:
-        """Note something about a key of this mapping that is right, but worth knowing."""
+        """Report a note about a key that is right, but worth knowing."""
         self.report.add(self._key_node(key), self.path, message, Level.NOTE)
 
     def key_error(self, key: str, message: str) -> None:
@@ -97,7 +97,7 @@ class NodePath:
         return isinstance(self.node, MappingNode) and key in self.node.entries
 
     def at(self, *place: str | int) -> "NodePath":
-        """The node at a place below; if the document lacks it, the nearest node above the place."""
+        """The node at a place below. If the document lacks it, the nearest node above that place."""
         node_path = self
         for step in place:
             below = node_path._step(step)
@@ -142,7 +142,7 @@ class NodePath:
         return False
 
     def expect_text(self, what: str) -> str | None:
-        """The text; for anything else reports an error and gives None."""
+        """The text. For anything else an error is reported, and None returned."""
         if isinstance(self.node, ScalarNode) and isinstance(self.node.value, str) and self.node.value:
             return self.node.value
         quote = isinstance(self.node, ScalarNode) and self.node.value is not None and self.node.value != ""
@@ -160,7 +160,7 @@ class NodePath:
         return key in _CONFIDENTIAL or key in self.report.confidential_keys
 
     def found(self) -> str:
-        """The node in the words of a message; for an empty one, with the usual reason."""
+        """The node in the words of a message. For an empty node, with the usual cause."""
         if self.is_blank:
             return "nothing; a # after a space starts a comment, and a value that starts with # needs quotes"
         if isinstance(self.node, MappingNode | SequenceNode) and self.node.size == 1:
@@ -175,7 +175,7 @@ class NodePath:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The message for an unknown key, with the cure."""
     name, colon, value = key.partition(":")
-    if colon and value:  # of `secret:hunter2`, which YAML takes for a key, the value is not shown
+    if colon and value:  # YAML reads `secret:hunter2` as a key, so the part after the colon is not shown
         cure = "; a space is missing after the colon" if _NO_SPACE.match(key) else did_you_mean(name, known)
         return f'unknown key "{shortened(name)}:…"{cure}'
     known = list(known)
@@ -183,7 +183,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def _switch(key: str, known: Collection[str]) -> str:
-    """The cure for a word by which other tools switch something off; it must not lead to the opposite."""
+    """The cure for a word with which other tools switch something off. It must not lead to the opposite."""
     if key.lower() not in _SWITCHES:
         return ""
     return (

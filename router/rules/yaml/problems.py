@@ -17,7 +17,7 @@ class ProblemReport:
     """The problems of one file. Of each level the first are listed, the others counted."""
 
     file: str
-    recorded: bool = False  #: the text is one that the store kept, for which deliveries may wait
+    recorded: bool = False  #: the store recorded this text, and deliveries may wait for it
     confidential_keys: frozenset[str] = frozenset()  #: of action types; their values are not shown
     problems: list[Problem] = field(default_factory=list)
     failed: bool = False  #: whether one of the problems is an error
@@ -29,15 +29,15 @@ class ProblemReport:
     _first_unlisted: dict[Level, Problem] = field(default_factory=dict)  #: the first of them
 
     def of_file(self, file: str, folder: Path) -> "ProblemReport":
-        """The report for an included file; its problems are listed here."""
+        """The report for an included file. Its problems are listed here too."""
         return ProblemReport(file, self.recorded, self.confidential_keys, folder=folder, whole=self)
 
     def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> Problem:
-        """Add a problem; repeated ones, such as by an alias, count once."""
+        """Add a problem. Repeated ones, such as through an alias, count once."""
         return self.note(Problem(self.file, node.line, node.column, path, _cut(message), level), node)
 
     def note(self, problem: Problem, node: Node | None = None) -> Problem:
-        """Add a problem that has its place; without a node it is always listed."""
+        """Add a problem with a known place. Without a node it is always listed."""
         if self.whole is not None:
             return self.whole.note(problem, node)
         level = problem.level
@@ -60,7 +60,7 @@ class ProblemReport:
     def _left_out(self) -> Iterator[Problem]:
         for level, count in self._unlisted.items():
             at = self._first_unlisted[level]
-            message = f"{count:,} more {level}s are not shown, from here on and elsewhere; mend the others first"
+            message = f"{count:,} more {level}s are not shown, from here on and elsewhere; fix the others first"
             yield Problem(at.file, at.line, at.column, "", message, level)
 
 

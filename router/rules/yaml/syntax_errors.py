@@ -25,7 +25,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str, max_depth: int) -> Ya
     lines = text.splitlines()
     source_line = lines[line - 1] if line <= len(lines) else ""
     problem = error.problem or error.context or "this can't be read"
-    if "maximum nesting depth" in problem:  # libyaml has a limit of its own and reads a few tokens ahead of us
+    if "maximum nesting depth" in problem:  # libyaml has a limit of its own, and reads a few tokens ahead
         return YamlProblem(line, column, f"nested deeper than {max_depth} levels")
     cure = _cure(f"{error.context or ''} {problem}", source_line, column)
     if not cure and error.context and error.context_mark:
@@ -56,5 +56,5 @@ def _cure(problem: str, line: str, column: int) -> str:
     if "flow" in problem and at == ":":
         return "quote a value that contains a colon and a space"
     if "flow" in problem and line[column - 2 : column - 1] == "'":
-        return """a quote inside single quotes is written twice, or stands in double quotes: "it's\""""
+        return """a quote inside single quotes is written twice, or put in double quotes: "it's\""""
     return next((cure for pattern, cure in _CURES if pattern.search(problem)), "")

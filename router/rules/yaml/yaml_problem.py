@@ -8,7 +8,7 @@ ProblemLevel = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class YamlProblem:
-    """An error of the YAML itself, or a warning that a value is read otherwise than it looks."""
+    """An error of the YAML itself, or a warning that a value means something else than it seems."""
 
     line: int  #: 1 for the first line
     column: int  #: 1 for the first character
@@ -17,7 +17,7 @@ class YamlProblem:
 
 
 class DocumentError(Exception):
-    """The text can't be read as one YAML document; carries every problem found up to that point."""
+    """The text can't be read as one YAML document. It carries every problem found up to that point."""
 
     def __init__(self, problems: list[YamlProblem]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))

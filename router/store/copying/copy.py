@@ -11,7 +11,7 @@ from router.store.location import StoreLocation
 
 _ENDED = "the daemon ended under it"
 _TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it when that is fixed"
 )
 _BEHIND = 4  #: the bit of the column `blocked`: an attempt at an earlier one of its latest_by value is under way
 

@@ -1,7 +1,7 @@
 """Arrays as parameters, in PostgreSQL's binary form. One array for each column, so that one statement takes many rows.
 
-The types are always the same, whatever the values, so that each statement is prepared once. (psycopg's own dumper of
-lists looks at each value, and chooses the type by the largest number.)
+The types never depend on the values, so each statement is prepared once. (psycopg's own dumper of lists examines each
+value and chooses the type by the largest number.)
 """
 
 import hashlib
@@ -117,19 +117,19 @@ def register(connection: Connection[Any]) -> None:
         connection.adapters.register_dumper(kind, dumper)
 
 
-_ESCAPE = "\ufdd0"  # a code point that Unicode reserves for such inner uses
+_ESCAPE = "\ufdd0"  # a code point that Unicode reserves for internal use
 _ESCAPED = re.compile(_ESCAPE + "(.)", re.DOTALL)
 
 
 def stored(text: str) -> str:
-    """A text as PostgreSQL can store it, which takes no NUL."""
+    """A text in a form that PostgreSQL can store: it accepts no NUL."""
     if "\0" not in text and _ESCAPE not in text:
         return text
     return text.replace(_ESCAPE, _ESCAPE * 2).replace("\0", f"{_ESCAPE}0")
 
 
 def restored(text: str) -> str:
-    """The text that `stored` was given."""
+    """The inverse of `stored`."""
     if _ESCAPE not in text:
         return text
     return _ESCAPED.sub(lambda found: "\0" if found[1] == "0" else _ESCAPE, text)
@@ -143,7 +143,7 @@ def columns(rows: Sequence[Sequence[Any]], *kinds: type[Column]) -> list[Column]
 
 
 def digest(*parts: str) -> UUID:
-    """A hash of texts that are known together. Nobody finds two with the same one."""
+    """A hash that identifies these texts. Nobody can find two groups of texts with the same hash."""
     found = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode()

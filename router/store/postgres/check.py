@@ -13,16 +13,16 @@ from router.store.postgres.url import PostgresUrl
 
 SHOWN = 5  #: ids that a finding names; it gives the number of all
 
-_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
+_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes a new place in its order"
 _RESTORE = "look at the server's log and disk, run pg_amcheck, and go back to the last backup if need be"
 _NEXT_NODE = "stop its node: another one gives back what it has running when its lease is over"
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold, and the query for its violations. The column of a row names one for people."""
+    """A condition that must hold, and the query for its violations. The column of a row names a violation."""
 
-    name: str  #: what must hold
+    name: str  #: the condition, in words
     sql: str
     cure: str
 
@@ -72,7 +72,7 @@ INVARIANTS = (
     Invariant(
         "only pending deliveries are held",
         "SELECT id FROM webhook_router.delivery WHERE blocked >= 2 AND state <> 'pending'",
-        "start a node anew: it marks anew what is held",
+        "restart a node: it marks held deliveries again",
     ),
     Invariant(
         "a delivery has a claim's token and node exactly while it is running",
@@ -132,11 +132,11 @@ INVARIANTS = (
 
 
 def check(url: PostgresUrl, progress: Progress) -> Iterator[Finding]:
-    """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
+    """Check one invariant after the other. Returns a finding for each, broken or not. Raises StoreError."""
     connection = connect_or_explain(url)
     try:
         for number, invariant in enumerate(INVARIANTS, start=1):
-            with connection.transaction():  # a setting of the session would reach others behind a pooler
+            with connection.transaction():  # a setting of the session would reach other clients behind a pooler
                 connection.execute("SET TRANSACTION READ ONLY")
                 found = checked(connection, invariant)
             yield found

@@ -9,11 +9,11 @@ from router.store.postgres.connection import Connected
 from router.store.postgres.jobs.job import Finish, WriteJob
 from router.store.postgres.transaction import Transaction, settings
 
-IDLE_SECONDS = 4  #: then the server ends a transaction whose node is frozen; below a third of the lease
+IDLE_SECONDS = 4  #: after this the server ends a transaction whose node is frozen; below a third of the lease
 
 
 def prepare_session(connection: Connected) -> None:
-    """Have the session ready for `commit_jobs` with `in_session`. Raises psycopg.Error."""
+    """Prepare the session for `commit_jobs` with `in_session`. Raises psycopg.Error."""
     connection.execute(settings(IDLE_SECONDS, local=False).encode())
 
 
@@ -26,12 +26,14 @@ def commit_jobs(
     *,
     in_session: bool = False,
 ) -> list[Any]:
-    """Commit; `in_session`: the session is prepared. A pooler gives each transaction another one.
+    """Commit jobs. Returns a result for each.
 
-    Gives a result for each job. Raises psycopg.Error, and ValueError and the like for what no row can have.
+    `in_session`: the session is prepared. A pooler gives each transaction another session. Raises psycopg.Error, and
+    ValueError and similar errors for values that no row can have.
 
-    Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of one
-    transaction ran, as long as those of a kind keep theirs. The kinds run in one order everywhere, so that locks do.
+    Jobs of one kind run together, since a dozen cost hardly more than one. Nobody sees in which order the jobs of one
+    transaction ran, as long as those of a kind keep theirs. All writers run the kinds in the same order, so that they
+    take locks in the same order.
     """
     kinds: dict[type[WriteJob], list[int]] = {}
     for index, job in enumerate(jobs):

@@ -15,16 +15,16 @@ from router.store.postgres.url import PostgresUrl
 Connected = Connection[tuple[Any, ...]]
 _CLIENT_CERTIFICATE = "give a client certificate that the server accepts: sslcert=FILE and sslkey=FILE in the URL"
 
-# It warns of each connection that broke inside a transaction; the store says what that means for the router.
+# psycopg warns of each connection that broke inside a transaction. The store reports what this means for the router.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def connect(url: PostgresUrl, notice: Callable[[errors.Diagnostic], None] | None = None) -> Connected:
-    """A connection, each statement a transaction of its own. Raises psycopg.Error, StartError."""
+    """A connection on which each statement is a transaction of its own. Raises psycopg.Error, StartError."""
     connection: Connected = psycopg.connect(
         url.conninfo(),
         autocommit=True,
-        # Before 1.21 a pooler hands a prepared statement to a server that does not know it.
+        # Before version 1.21 PgBouncer sends a prepared statement to a server that does not know it.
         prepare_threshold=None if url.pgbouncer else 2,
     )
     register(connection)
@@ -42,7 +42,7 @@ def connect_or_explain(url: PostgresUrl) -> Connected:
 
 
 def explained(error: psycopg.Error) -> str:
-    """Why no connection came about, with its cure. libpq's texts hold hosts and users, and no passwords."""
+    """Why the connection failed, with a cure. libpq's texts hold hosts and users, but no passwords."""
     text = reason(error)
     for sign, cure in _CURES:
         if sign in text:

@@ -18,7 +18,7 @@ from router.store.postgres.url import PostgresUrl
 
 _PIECE = 1000  #: rows that are fetched at once
 
-#: what only this store keeps: it is made anew, or ends with the nodes
+#: tables that only this store has: they are made anew, or end with the nodes
 _KEPT_TO_ITSELF = {
     "event": {"writer"},
     "delivery": {"lane", "group_lane", "token", "node"},
@@ -27,11 +27,11 @@ _KEPT_TO_ITSELF = {
     "notice": {"event", "newest"},
     "target": {"breaker", "concurrency", "rate", "alone"},
 }
-_MORE = {"dedupe": {"source", "key"}}  #: what its rows have beside the table's columns
-#: what a daemon has that served nothing
+_MORE = {"dedupe": {"source", "key"}}  #: values that its rows have besides the table's columns
+#: tables with rows even in a daemon that has served nothing
 _OF_NO_EVENT = ("note", "hold", "included", "ruleset", "dedupe", "once", "poll", "poll_item", "poll_gone")
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "first_at NULLS FIRST"}
-# A key is known by its hash alone; its event has it in words. Without its event nothing is copied of it.
+# The table has only the hash of a key; its event has the text. Without the event, the key is not copied.
 _DEDUPE = """
 SELECT e.source, e.dedupe_key AS key, d.event, d.received_at, d.expires_at
 FROM webhook_router.dedupe d JOIN webhook_router.event e ON e.id = d.event WHERE e.dedupe_key IS NOT NULL
@@ -62,7 +62,7 @@ def _refuse_nodes(connection: Connected, url: PostgresUrl) -> None:
 
 
 class PostgresSource:
-    """Implements CopySource: all tables as of one moment."""
+    """Implements CopySource: all tables at the same moment."""
 
     def __init__(self, url: PostgresUrl) -> None:
         """Open a store that exists. Raises StoreError while a node runs."""
@@ -118,7 +118,7 @@ class PostgresTarget:
     """Implements CopyTarget: one transaction."""
 
     def __init__(self, url: PostgresUrl) -> None:
-        """Make a store, unless there is an empty one. Raises StoreError."""
+        """Make a store, unless there is an empty one. Raises StoreError when it is not empty."""
         self._url = url
         prepare(url)
         self._connection = connect_or_explain(url)
@@ -182,7 +182,7 @@ class PostgresTarget:
         self._connection.close()
 
     def _more(self, table: str) -> dict[str, Callable[[Row], Any]]:
-        """What this store adds to a row."""
+        """The values that this store adds to a row."""
         if table == "event":
             return {"writer": lambda _: self._writer}
         if table == "delivery":

@@ -1,9 +1,9 @@
-"""What an error of PostgreSQL means: another try may work, the statement is at fault, or an operator must act."""
+"""What an error of PostgreSQL means: try again, a faulty statement, or work for the operator."""
 
 import psycopg
 from psycopg import errors
 
-# Another transaction was in the way; the same one works a moment later.
+# Another transaction was in the way. The same statement works a moment later.
 IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
@@ -20,7 +20,7 @@ _UNAVAILABLE = (
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database can't do it now, whatever it was asked."""
+    """Whether the database is unable to do anything now, whatever the statement."""
     if isinstance(error, _UNAVAILABLE):
         return True
     if not isinstance(error, psycopg.Error):
@@ -31,7 +31,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def is_disconnect(error: Exception) -> bool:
-    """Whether the connection is gone, so that nobody knows whether the last COMMIT was done."""
+    """Whether the connection is gone, so that nobody knows whether the last COMMIT was made."""
     if not isinstance(error, psycopg.Error):
         return False
     if error.sqlstate is None:
@@ -40,7 +40,7 @@ def is_disconnect(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """The error in one line, with the cure that the operator needs. Never a value of a row, never a password."""
+    """The error in one line, with a cure for the operator. It never holds a value of a row or a password."""
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     text = primary or str(error)
     text = " ".join(text.split())
@@ -67,6 +67,6 @@ _OF_A_POOLER = (
 
 
 def _hint(error: psycopg.Error) -> str:
-    """The server's hint, of errors that have nothing to do with the statement."""
+    """The server's hint, for errors that don't depend on the statement."""
     hint = error.diag.message_hint if (error.sqlstate or "")[:2] in _OF_THE_SERVER else None
     return " ".join((hint or "").split()).rstrip(".")

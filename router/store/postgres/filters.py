@@ -7,13 +7,16 @@ from router.domain.filters import EventFilter, Filter
 from router.store.places import LATER_MS, NEVER, Bounds, Part, at_place, first_id, one_place
 from router.store.postgres.arrays import stored
 
-_SETTLING = 2000  #: rows by id among which the lowest seq is: ids and seqs of several nodes differ by a batch or two
+#: rows by id that are searched for the lowest seq: ids and seqs of several nodes differ by a batch or two
+_SETTLING = 2000
 MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
 
 
 def where(which: Filter, *, few_events: bool = False) -> Part:
-    """The condition on delivery `d` and, for source and event, on event `e`. `few_events`: of the source, so that its
-    deliveries are found by them."""
+    """The condition on delivery `d` and, for source and event, on event `e`.
+
+    `few_events`: the source has few events, so its deliveries are found through them.
+    """
     parts = ["true"]
     values: list[Any] = []
 
@@ -23,7 +26,7 @@ def where(which: Filter, *, few_events: bool = False) -> Part:
             values.append(stored(value) if isinstance(value, str) else value)
 
     if which.states:
-        # Written out, so that the indexes on single states serve, and the index on unsettled deliveries.
+        # Written out, so that the indexes on single states and on unsettled deliveries are used.
         parts.append("d.state IN (" + ", ".join(f"'{state.value}'" for state in which.states) + ")")
     add("d.rule = %s", which.rule)
     add("d.action = %s", which.action)
@@ -40,17 +43,17 @@ def where(which: Filter, *, few_events: bool = False) -> Part:
 
 
 def bounds(which: Filter) -> Bounds:
-    """Between which seqs the selected deliveries are, so that a walk by seq skips older and newer ones."""
+    """The seqs between which the selected deliveries are, so that a walk by seq skips older and newer ones."""
     return _bounds("delivery", which.since, which.until)
 
 
 def page(condition: Part, name: str, between: Bounds, after: int, *, newest_first: bool, above: int = 0) -> Part:
-    """The end of a query for a page of `name`'s rows by seq, above one. The caller adds the value of LIMIT."""
+    """The end of a query for a page of `name`'s rows by seq, above a given seq. The caller adds the value of LIMIT."""
     selected, (lowest, highest) = condition, between
     lows, highs = [lowest, ("%s", (above + 1,))], [highest]
     if newest_first:
         highs.append(("%s", ((after or NEVER) - 1,)))
-    elif after:  # a page before this one began at the lowest seq
+    elif after:  # the page before this one began at the lowest seq
         lows = [("%s", (max(after, above) + 1,))]
     parts = [
         selected,
@@ -63,8 +66,10 @@ def page(condition: Part, name: str, between: Bounds, after: int, *, newest_firs
 
 
 def event_where(which: EventFilter, *, many: bool = False) -> Part:
-    """The condition on event `e`. `many`: so many events have the rule or the states that each event is asked, instead
-    of collecting them."""
+    """The condition on event `e`.
+
+    `many`: too many events match the rule or the states to collect them, so each event is tested instead.
+    """
     parts: list[Part] = [("true", ())]
     if which.source is not None:
         parts.append(("e.source = %s", (stored(which.source),)))
@@ -82,7 +87,7 @@ def event_where(which: EventFilter, *, many: bool = False) -> Part:
 
 
 def event_sets(which: EventFilter) -> list[Part]:
-    """Queries for the seqs of the events that the rule, the states and `unmatched` select, each for a part of them."""
+    """Queries for the seqs of events that match the rule, the states and `unmatched`; each gives a part of them."""
     sets = _with_deliveries(which.rule, which.states) if which.rule is not None or which.states else []
     return [*sets, *(_UNMATCHED if which.unmatched else [])]
 
@@ -96,14 +101,15 @@ def _among(sets: list[Part], *, many: bool) -> Part:
 
 
 def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> list[Part]:
-    """Events with a delivery of that rule in one of these states, or that the rule matched without any."""
+    """Events with a delivery of that rule in one of these states. Also events that the rule matched without a
+    delivery."""
     of_rule = () if rule is None else (stored(rule),)
     if not states:
         return [
             ("SELECT event FROM webhook_router.delivery WHERE rule = %s", of_rule),
             ("SELECT event FROM webhook_router.matched_alone WHERE rule = %s", of_rule),
         ]
-    # One SELECT for each state, written out, so that the partial indexes serve.
+    # One SELECT for each state, written out, so that the partial indexes are used.
     narrowed = "" if rule is None else " AND rule = %s"
     return [
         (f"SELECT event FROM webhook_router.delivery WHERE state = '{state.value}'{narrowed}", of_rule)  # noqa: S608
@@ -116,14 +122,14 @@ _UNMATCHED: list[Part] = [
     ("SELECT event FROM webhook_router.delivery WHERE rule = 'unmatched'", ()),
     ("SELECT event FROM webhook_router.matched_alone WHERE rule = 'unmatched'", ()),
 ]
-# None of them has got a delivery by a rule since.
+# None of them has got a delivery of a rule since then.
 NEVER_MATCHED = """
 NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
 """
 
 
 def event_bounds(which: EventFilter) -> Bounds:
-    """Between which seqs the selected events are."""
+    """The seqs between which the selected events are."""
     return _bounds("event", which.since, which.until)
 
 

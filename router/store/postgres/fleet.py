@@ -20,9 +20,12 @@ from router.store.postgres.jobs.take_over import RemoveNode, TakeOver
 from router.store.postgres.nodes import read_nodes
 from router.store.postgres.url import PostgresUrl
 
-CHANNEL = "webhook_router"  #: of notifications: the id of the node that tells, or nothing for an operator's command
-FORGOTTEN_SECONDS = 30.0  #: between two looks for claims of forgotten nodes, which walk through all that ran lately
-_WRITE_SECONDS = 30.0  #: what a write may take; the writer's thread does it
+#: of notifications; their text is the id of the sending node, or empty for an operator's command
+CHANNEL = "webhook_router"
+FORGOTTEN_SECONDS = (
+    30.0  #: between two searches for claims of forgotten nodes; a search walks through everything that ran lately
+)
+_WRITE_SECONDS = 30.0  #: limit of a write, which the writer's thread makes
 
 
 class PostgresFleet:
@@ -31,14 +34,14 @@ class PostgresFleet:
     def __init__(
         self, url: PostgresUrl, submit: Callable[[WriteJob], "Future[Any]"], claims_as: Callable[[int], None]
     ) -> None:
-        """`submit` hands a job to the store's writer; `claims_as` has it claim as a node from now on."""
+        """`submit` hands a job to the store's writer. `claims_as` makes it claim as a node from then on."""
         self._url = url
         self._submit = submit
         self._claims_as = claims_as
         self._connection: Connected | None = None
         self._told = False
-        self._forgotten_at = 0.0  #: monotonic; not before
-        self._unknown: set[str] = set()  #: tokens that were unknown at the last look
+        self._forgotten_at = 0.0  #: monotonic; the earliest time of the next search
+        self._unknown: set[str] = set()  #: tokens that were unknown at the last check
         self.id = 0
         self._joined_at = 0  #: ms
 
@@ -86,21 +89,21 @@ class PostgresFleet:
                 released += self._write(TakeOver(node, ids, renewed_at >= uncounted_before, now))
             else:
                 lost += self._write(RemoveNode(node))
-                self._forgotten_at = 0.0  # it may have committed a claim just so
+                self._forgotten_at = 0.0  # it may have committed a claim in the meantime
         return TakenOver(tuple(released), tuple(lost))
 
     def _gone(self) -> list[tuple[Any, ...]]:
         found = self._run(_GONE, ())
         if not found and time.monotonic() >= self._forgotten_at:
             found = self._run(_FORGOTTEN, ())
-            if not found:  # else there may be more
+            if not found:  # otherwise there may be more
                 self._forgotten_at = time.monotonic() + FORGOTTEN_SECONDS
         return found
 
     def unknown(self, tokens: Callable[[], set[str]]) -> int:
-        """See Fleet.unknown. An answer may be under way, so twice unknown is unknown."""
+        """See Fleet.unknown. An answer may be under way, so a token must be unknown twice."""
         rows = self._run(_RUNNING_TOKENS, (self.id, PAGE))
-        known = tokens()  # read later than the rows: what was claimed meanwhile is in neither
+        known = tokens()  # read after the rows, so that new claims are in neither
         before, self._unknown = self._unknown, {token for _, token, _ in rows} - known
         lost = [(id_, token, now) for id_, token, now in rows if token in self._unknown & before]
         if not lost:
@@ -133,7 +136,7 @@ class PostgresFleet:
         self._run("SELECT pg_notify(%s, %s)", (CHANNEL, str(self.id)))
 
     def wait(self, seconds: float, wake: int) -> bool:
-        """See Fleet.wait. Behind a pooler nothing can be told, and the time is waited for."""
+        """See Fleet.wait. Behind a pooler no notification arrives, so this waits for the whole time."""
         sockets = [wake]
         if self._connection is not None:
             sockets.append(self._connection.fileno())
@@ -141,7 +144,7 @@ class PostgresFleet:
         if self._connection is None or self._connection.fileno() not in ready:
             return False
         self._told = False
-        self._run("SELECT 1", ())  # takes what has arrived
+        self._run("SELECT 1", ())  # receives notifications that have arrived
         return self._told
 
     def close(self) -> None:
@@ -196,7 +199,7 @@ SELECT %s, %s, %s, %s, %s, %s, %s, at.now, at.now, at.now + %s FROM (VALUES ({NO
 RETURNING id, renewed_at, {_STARTED}
 """  # noqa: S608 - a constant
 
-# After a failover to a standby that had not received all, another node may have this one's id.
+# After a failover to a standby that had not received everything, another node may have this one's id.
 _RENEW = f"""
 UPDATE webhook_router.node SET rules = %s, renewed_at = at.now, expires_at = at.now + %s
 FROM (VALUES ({NOW})) AS at (now) WHERE id = %s AND started_at = %s

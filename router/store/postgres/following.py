@@ -1,7 +1,7 @@
 """Queries for followers: events and ended attempts after a position. No position is used twice.
 
-A number of a sequence may be committed after a higher one of another writer. So a place has the last number of each
-writer, whose commits are in order; and a follower waits for nobody, whatever long transaction others hold open.
+A number of a sequence may be committed after a higher number of another writer. So a place has the last number of each
+writer, whose commits are in order. A follower never waits, whatever long transaction others hold open.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ SELECT w.writer, coalesce((SELECT first - 1 FROM since WHERE since.writer = w.wr
 FROM w WHERE w.writer IS NOT NULL
 """  # noqa: S608 - constants
 
-# A delivery was skipped when its last attempt ended, or when the one that stands for it came.
+# A delivery was skipped when its last attempt ended, or when the delivery that replaces it came.
 _SKIPPED_AT = """
 CASE WHEN d.seq IS NOT NULL THEN greatest(
     d.created_at,
@@ -69,7 +69,7 @@ CASE WHEN d.seq IS NOT NULL THEN greatest(
 ) END
 """
 
-# Reads every remembered end of an attempt: an index by time would make every attempt slower.
+# Reads every remembered end of an attempt, since an index by time would slow down every attempt.
 ENDED_BEFORE = f"""
 WITH {_writers("settled")}, since AS (
     SELECT s.writer, min(s.seq) AS first FROM webhook_router.settled s
@@ -81,7 +81,7 @@ SELECT w.writer, coalesce((SELECT first - 1 FROM since WHERE since.writer = w.wr
 FROM w WHERE w.writer IS NOT NULL
 """  # noqa: S608 - constants
 
-# Of each writer what follows its place; merged by number, which keeps the order of each.
+# What follows the place of each writer, merged by number. This keeps each writer's order.
 ARRIVALS = f"""
 WITH {_writers("event")}
 SELECT e.writer, e.seq, e.id, e.source, e.method, e.path, e.received_at, octet_length(e.body), (

@@ -1,7 +1,7 @@
-"""Groups: which of the deliveries of one latest_by or once_by value are made, and which are skipped.
+"""Groups: which deliveries with the same latest_by or once_by value are made, and which are skipped.
 
-A group is known by the hash of its name, `group_lane`, as an order is by its lane. Whoever changes a group holds the
-group's lock, and reads the group in a later statement.
+A group is identified by the hash of its name, `group_lane`, as an order is by its lane. Whoever changes a group holds
+the group's lock, and reads the group in a later statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from router.store.postgres.transaction import Row, Rows, Transaction
 
 
 def group_of(planned: PlannedDelivery) -> UUID | None:
-    """The group of a planned delivery; None if it stands alone."""
+    """The group of a planned delivery; None if it has none."""
     group = planned.group
     if group is None:
         return None
@@ -49,8 +49,11 @@ class Joined:
 
 
 def join(transaction: Transaction, members: Sequence[tuple[PlannedDelivery, int]]) -> Joined:
-    """Put deliveries that this transaction inserted into their groups, one after the other, each with the time (ms) of
-    its event's receipt. The groups are locked, and so are the orders of their pending deliveries."""
+    """Put deliveries that this transaction inserted into their groups, one after the other, each with its event's
+    receipt (ms).
+
+    The groups are locked, and so are the orders of their pending deliveries.
+    """
     skipped: list[Rows] = []
     for planned, at in members:
         group = group_of(planned)
@@ -69,7 +72,7 @@ def join(transaction: Transaction, members: Sequence[tuple[PlannedDelivery, int]
 
 
 def report(joined: Joined, due: DueListener) -> set[str]:
-    """Report what `join` skipped and made due; gives the ids of the skipped."""
+    """Report what `join` skipped and made due. Returns the ids of the skipped deliveries."""
     for target, at in joined.due.all():
         due(target, at)
     return {skipped.delivery_id for rows in joined.skipped for skipped in report_skipped(rows.all(), due)}
@@ -87,13 +90,16 @@ def report_skipped(rows: Iterable[Row], due: DueListener) -> list[Skipped]:
 
 
 def make_way(transaction: Transaction, ids: Sequence[str]) -> Rows:
-    """After attempts at these deliveries ended, or an operator ended them: what waited for them begins, and what failed
-    is not tried again when a newer one waits. Gives rows for `report_way`."""
+    """After attempts at these deliveries have ended, or an operator ended them: start the deliveries that waited for
+    them, and skip failed ones for which a newer one waits.
+
+    Returns rows for `report_way`.
+    """
     return transaction.run(_MAKE_WAY, (Texts(ids), transaction.writer))
 
 
 def report_way(rows: Rows, due: DueListener) -> set[str]:
-    """Report what became due or skipped, from the answer to `make_way`; gives the ids of the skipped."""
+    """Report what became due or skipped, from the result of `make_way`. Returns the ids of the skipped deliveries."""
     every = rows.all()
     for target, at in [row[7:] for row in every if row[0] is None]:
         due(target, at)
@@ -102,8 +108,8 @@ def report_way(rows: Rows, due: DueListener) -> set[str]:
 
 _SKIPPED_COLUMNS = "s.id, e.id, s.rule, s.action, s.target, s.skip_reason, s.skipped_for"
 
-# Only what this transaction wrote: a delivery that was stored before has joined its group then. When the longest wait
-# was over long ago, it waits since no older time: the clock may be set back by less than that.
+# Only what this transaction wrote: a delivery that was stored before has joined its group already. If the longest wait
+# was over long ago, use no older time: the clock may be set back by less than that.
 _JOIN_LATEST = """
 WITH given (at, wait, most) AS (VALUES (%b, %b, %b)), found AS MATERIALIZED (
     SELECT coalesce(bool_or(g.state = 'running'), false) AS running,
@@ -158,7 +164,7 @@ WITH given (at, within, digest, key) AS (VALUES (%b, %b, %s::uuid, %s::text)), j
 SELECT {_SKIPPED_COLUMNS} FROM s JOIN webhook_router.event e ON e.seq = s.event
 """  # noqa: S608 - constants
 
-# Twice as many as are added: the table shrinks to what counts.
+# Twice as many as are added, so that the table shrinks to those in force.
 _FORGET_FIRSTS = """
 DELETE FROM webhook_router.once o USING (
     SELECT digest FROM webhook_router.once WHERE expires_at <= %b ORDER BY expires_at LIMIT 2 FOR UPDATE SKIP LOCKED
@@ -179,7 +185,7 @@ SELECT d.target, d.next_attempt_at FROM unnest(%b::text[]) AS one (id)
 JOIN webhook_router.delivery d ON d.id = one.id WHERE d.state || '' = 'pending' AND d.blocked = 0
 """
 
-# Of one latest_by value one delivery at most is pending, and one running. The skipped ones, then what became due.
+# Of one latest_by value at most one delivery is pending, and one running. First the skipped ones, then what became due.
 _MAKE_WAY = f"""
 WITH gone AS MATERIALIZED (
     SELECT d.seq, d.id, d.group_lane, d.latest_key, d.once_key, d.state

@@ -1,4 +1,4 @@
-"""Order keys: locks of their lanes, and which delivery of a lane is next.
+"""Order keys: locks of their lanes, and the next delivery of a lane.
 
 Whoever changes the order of a lane holds the lane's lock, and reads the lane in a later statement: under READ COMMITTED
 that statement sees what the last holder committed.
@@ -13,7 +13,8 @@ from router.store.postgres.arrays import Numbers, Texts, Uuids, digest
 from router.store.postgres.groups import make_way, report_way
 from router.store.postgres.transaction import LOCK_CLASS, Rows, Transaction
 
-BUCKETS = 1024  #: of lane locks; each takes a slot of the server's shared memory, which some thousands exhaust
+#: number of lane locks; each takes a slot of the server's shared memory, and some thousands would exhaust it
+BUCKETS = 1024
 
 
 def lane_of(rule: str, action: str, order_key: str) -> UUID:
@@ -22,17 +23,19 @@ def lane_of(rule: str, action: str, order_key: str) -> UUID:
 
 
 def bucket(lane: UUID) -> int:
-    """The lock of a lane. As in _LOCK: the first bits."""
+    """The number of a lane's lock; see _LOCK: the first bits."""
     return lane.bytes[0] << 2 | lane.bytes[1] >> 6
 
 
 def lock(transaction: Transaction, lanes: Iterable[UUID], ids: Sequence[str], groups: Iterable[UUID] = ()) -> None:
-    """Lock groups and lanes, and those of deliveries, in one order for all writers: groups before lanes. The first
-    statements of a transaction."""
+    """Lock groups and lanes, and those of deliveries. All writers use the same order: groups before lanes.
+
+    These are the first statements of a transaction.
+    """
     known = sorted({bucket(lane) for lane in lanes})
     joined = sorted(set(groups), key=lambda group: group.bytes)
     if joined:
-        # What is in a group is known once the group is locked. Its pending delivery leaves its order.
+        # The members of a group are known once the group is locked. Its pending delivery leaves its order.
         transaction.run(_LOCK_GROUPS, (Numbers(sorted({bucket(group) for group in joined})), Texts(ids)))
     if known or ids or joined:
         transaction.run(_LOCK, (Numbers(known), Texts(ids), Uuids(joined)))
@@ -40,7 +43,7 @@ def lock(transaction: Transaction, lanes: Iterable[UUID], ids: Sequence[str], gr
 
 @dataclass(frozen=True, slots=True)
 class Unblocked:
-    """The answers to `unblock`."""
+    """The results of `unblock`."""
 
     groups: Rows
     orders: Rows
@@ -53,12 +56,12 @@ def unblock(transaction: Transaction, ids: Sequence[str]) -> Unblocked:
 
 
 def unblock_after_skips(transaction: Transaction, ids: Sequence[str]) -> Rows:
-    """Unblock the first of each order that these deliveries, or those that are skipped for them, have left."""
+    """Unblock the first delivery of each order that these deliveries, or those skipped for them, have left."""
     return transaction.run(_UNBLOCK, (Texts(ids), Texts(ids)))
 
 
 def report(unblocked: Unblocked, due: DueListener) -> set[str]:
-    """Report the unblocked deliveries. Gives the ids of those that are skipped now."""
+    """Report the unblocked deliveries. Returns the ids of those that are skipped now."""
     report_orders(unblocked.orders, due)
     return report_way(unblocked.groups, due)
 

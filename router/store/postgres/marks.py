@@ -1,11 +1,12 @@
-"""Low-water marks: the time from which on a target may have due deliveries. A claim starts there."""
+"""Low-water marks: the time from which a target may have due deliveries. A claim starts there."""
 
 from collections.abc import Iterable, Mapping
 
 from router.domain.deliveries import Claim
 
-FULL_LOOK_SECONDS = 30.0  #: after which a claim begins at the first delivery again; also finds what nobody told of
-SLACK_MS = 5_000  #: below the mark: other nodes commit late what came to them before
+#: after this a claim starts at the first delivery again, to find deliveries that nobody announced
+FULL_LOOK_SECONDS = 30.0
+SLACK_MS = 5_000  #: below the mark: other nodes may commit late what they received earlier
 
 
 class Marks:
@@ -14,7 +15,7 @@ class Marks:
     def __init__(self, *, alone: bool = True) -> None:
         self.alone = alone  #: no other node commits deliveries
         self._marks: dict[str, int] = {}
-        self._looked_at: dict[str, float] = {}  #: monotonic; of the last claim from the first delivery on
+        self._looked_at: dict[str, float] = {}  #: monotonic; of the last claim that began at the first delivery
 
     def of(self, targets: Iterable[str], monotonic: float) -> dict[str, int]:
         """The marks to claim from. A target without a mark is read from the start."""
@@ -28,7 +29,7 @@ class Marks:
         return found
 
     def claimed(self, claims: Iterable[Claim]) -> None:
-        """Raise the marks: all that was due before these deliveries is claimed. They are sorted by due time."""
+        """Raise the marks: everything that was due before these deliveries is claimed. They are sorted by due time."""
         for claim in claims:
             self._marks[claim.delivery.target] = claim.delivery.next_attempt_at
 

@@ -1,4 +1,4 @@
-"""Checks a store before it is used: it exists, its schema is known, and its server keeps what it commits."""
+"""Checks a store before it is used: it exists, its schema is known, and its server is durable."""
 
 import psycopg
 
@@ -30,7 +30,7 @@ SELECT has_schema_privilege('webhook_router', 'USAGE'), (
 
 
 def prepare(url: PostgresUrl) -> None:
-    """Make or migrate the store, and check what a daemon needs. Raises StoreUnusable."""
+    """Create or migrate the store, and check what a daemon needs. Raises StoreUnusable."""
     connection = connect_or_explain(url)
     try:
         check_pooler(connection, url)

@@ -1,4 +1,4 @@
-"""Writes for an operator's command. Each write is committed when its call returns."""
+"""Writes of an operator's command. Each write is committed when its call returns."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailab
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.url import PostgresUrl
 
-TRIES = 10  #: of a transaction that another one was in the way of
+TRIES = 10  #: of a transaction that another one blocks
 
 
 class OperatorConnection:

@@ -24,7 +24,7 @@ from router.store.postgres.url import PostgresUrl
 
 
 class OperatorMethods(PostgresReader):
-    """The methods of OperatorStore, for any way to write."""
+    """The methods of OperatorStore, for every way to write."""
 
     @abstractmethod
     def _submit(self, job: WriteJob) -> "Future[Any]": ...

@@ -10,7 +10,7 @@ from router.store.postgres.connection import Connected, connect, explained
 from router.store.postgres.faults import is_disconnect, reason
 from router.store.postgres.url import PostgresUrl
 
-CONNECTIONS = 4  #: that read at once; more threads wait for their turn
+CONNECTIONS = 4  #: that read at the same time; further threads wait for their turn
 WAIT_SECONDS = 10.0  #: for a turn
 
 
@@ -49,7 +49,7 @@ class ReadConnections:
             except psycopg.Error as error:
                 if fresh or not is_disconnect(error):
                     raise
-                connection.close()  # it was cut while it was free
+                connection.close()  # it broke while it was idle
                 connection = self._connect()
                 rows = _rows(connection, sql, values)
         except psycopg.Error as error:

@@ -59,7 +59,7 @@ class PostgresReader:
     def size(self) -> StoreSize:
         """See StoreReader.size."""
         [(size,)] = self._read(_SIZE)
-        return StoreSize(int(size), 0, None)  # how full the server's disk is, a client can't ask
+        return StoreSize(int(size), 0, None)  # a client can't ask how full the server's disk is
 
     def owner(self) -> int | None:
         """See StoreReader.owner."""
@@ -161,7 +161,7 @@ class PostgresReader:
 
     def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""
-        ended = self._read(following.NEWEST_ENDED, (lines,))  # read first: what ends later comes after both
+        ended = self._read(following.NEWEST_ENDED, (lines,))  # read first, so that later ends come after both
         events = self._read(following.NEWEST_EVENTS, (lines,))
         return StreamPosition(following.place_of(events), following.place_of(ended))
 
@@ -232,7 +232,7 @@ class PostgresReader:
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
-        # An id's characters are hexadecimal digits and dashes, which all sort before g.
+        # An id has hexadecimal digits and dashes, which all sort before g.
         sql = f"SELECT id FROM webhook_router.{kind} WHERE id >= %s AND id < %s ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (stored(beginning), f"{stored(beginning)}g", limit))]
 
@@ -290,8 +290,8 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'webhook_router' AND c.relkind = 'r'
 """
 
-#: Of the newest rows only: in a large store, reading all of them would take seconds.
-# From one to the next by the index on sources.
+#: Only of the newest rows: in a large store, reading all of them would take seconds.
+# Goes from one source to the next by the index on sources.
 _SOURCES = """
 WITH RECURSIVE found (source) AS (
     (SELECT source FROM webhook_router.event ORDER BY source LIMIT 1)

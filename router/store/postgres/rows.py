@@ -17,7 +17,7 @@ DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
     " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
 )
-#: with what only lists and reports show
+#: with columns that only lists and reports show
 SHOWN_COLUMNS = f"{DELIVERY_COLUMNS}, d.blocked & 4, d.latest_key, d.once_key, d.skip_reason, d.skipped_for"
 ROUTING_COLUMNS = "e.ruleset, e.matched, e.errors"
 _EVENT_WIDTH = 10

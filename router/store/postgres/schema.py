@@ -28,7 +28,7 @@ def _script(number: int) -> str:
 _SCRIPTS = tuple(_script(number) for number in range(1, 5))
 
 
-# By the catalog's rows: to_regclass keeps for the rest of a transaction that something was not there.
+# From the catalog, since to_regclass remembers until the end of a transaction that something did not exist.
 _HAS_META = """
 SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'webhook_router' AND c.relname = 'meta'
@@ -51,7 +51,7 @@ def newest_version() -> int:
 
 
 def version_of(connection: Connected) -> int:
-    """The schema version; 0 where there is no store yet. Raises psycopg.Error."""
+    """The schema version; 0 where there is no store. Raises psycopg.Error."""
     if not connection.execute(_HAS_META).fetchall():
         return 0
     rows = connection.execute("SELECT version FROM webhook_router.meta").fetchall()
@@ -59,8 +59,11 @@ def version_of(connection: Connected) -> int:
 
 
 def _is_too_new(connection: Connected, version: int) -> bool:
-    """Whether this program can't work with it. A step only adds, unless it says otherwise: nodes of the version before
-    go on, so that one node after the other can be upgraded."""
+    """Whether this program can't work with this version.
+
+    A step only adds, unless it says otherwise: nodes of the version before continue, so that nodes can be upgraded one
+    after the other.
+    """
     if version <= newest_version():
         return False
     rows = connection.execute("SELECT oldest_program FROM webhook_router.meta").fetchall()
@@ -83,8 +86,10 @@ def check_version(connection: Connected, url: PostgresUrl) -> int:
 
 
 def migrate(connection: Connected, url: PostgresUrl) -> None:
-    """Bring the store to the newest version, unless another node does so just now. Each step and its version number are
-    one transaction. Raises StoreUnusable."""
+    """Migrate the store to the newest version, unless another node is doing so.
+
+    Each step and its version number are one transaction. Raises StoreUnusable.
+    """
     try:
         version = check_version(connection, url)
         if version >= newest_version():
@@ -110,8 +115,8 @@ def _refuse_older_nodes(connection: Connected, url: PostgresUrl, version: int) -
     living = [name for (name,) in connection.execute(_LIVING).fetchall()]
     if living:
         raise StoreUnusable(
-            f"the store {url} has schema version {version}, this program brings {newest_version()}, and nodes go on "
-            f"beside one step only; stop {', '.join(living)} first, or upgrade by way of the version between"
+            f"the store {url} has schema version {version}, this program brings {newest_version()}, and nodes run "
+            f"beside one newer step only; stop {', '.join(living)} first, or upgrade by way of the version between"
         )
 
 

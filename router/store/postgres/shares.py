@@ -1,8 +1,8 @@
 """Divides the limits of targets among the nodes.
 
-Each node that wants a target has a row. It takes no more than its part of the slots and of the rate, and no more than
-others have left; who has too much gives it back once his attempts have ended. So the rows never add up to more than the
-limit, and nothing is written while nobody joins, leaves or changes a limit.
+Each node that wants a target has a row. It takes at most its part of the slots and of the rate, and at most what others
+have left. A node with too much gives it back when its attempts have ended. So the rows never add up to more than the
+limit, and nothing is written while no node joins, leaves or changes a limit.
 """
 
 from collections.abc import Iterable, Mapping

@@ -39,14 +39,14 @@ from router.store.postgres.url import PostgresUrl
 from router.store.postgres.writer import Writer, WriterListeners
 
 T = TypeVar("T")
-LARGE_BYTES = 256 * 1024  #: a body above this is appended over a connection of its own
+LARGE_BYTES = 256 * 1024  #: a larger body is appended over a connection of its own
 
 
 class PostgresStore(OperatorMethods):
     """Implements Store. Any thread may read and write."""
 
     def __init__(self, url: PostgresUrl, *, on_commit: CommitListener = lambda *_: None) -> None:
-        """Join the store; a missing schema is made. Raises StoreError."""
+        """Join the store. A missing schema is created. Raises StoreError."""
         self._listener: Callable[[Due], None] = lambda _: None
         self._holds_listener: Callable[[], None] = lambda: None
         self._skipped_listener: Callable[[Sequence[Skipped]], None] = lambda _: None
@@ -61,7 +61,7 @@ class PostgresStore(OperatorMethods):
             raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
         self._url = url
         self._on_commit = on_commit
-        self._large: Writer | None = None  #: of large bodies; guarded by _closing
+        self._large: Writer | None = None  #: the writer of large bodies; guarded by _closing
         self._fleet = PostgresFleet(url, self._submit, self._writer.claim_as)
 
     @property
@@ -225,7 +225,8 @@ class PostgresStore(OperatorMethods):
         return future
 
     def _append_large(self, job: AppendEvent) -> "Future[Any]":
-        """Append over a connection of its own: 25 MB take the server half a second, and the other events can go on."""
+        """Append over a connection of its own: 25 MB take the server half a second, and other events must not wait for
+        it."""
         with self._closing:
             if self._large is None and not self._closed:
                 listeners = WriterListeners(self._report_large_due, self._on_commit, self._report_skipped)

@@ -9,15 +9,15 @@ from psycopg.types.numeric import Int8
 
 from router.store.postgres.connection import Connected
 
-LOCK_CLASS = 0x77687274  #: the first number of all our advisory keys, "whrt"
-LOCK_SECONDS = 2  #: that a statement waits for a lock; longer means that somebody is stuck
+LOCK_CLASS = 0x77687274  #: the first number of all our advisory locks, "whrt"
+LOCK_SECONDS = 2  #: how long a statement waits for a lock; longer means that its holder hangs
 Row = tuple[Any, ...]
 
-# Without the other ways to join and scan, a plan that was made while a table was small, or by stale statistics, can't
-# turn out to read whole tables: each statement of the writer finds its rows by an index.
-# Nor may it read all of a partial index, such as that of running deliveries. The planner takes it for tiny, but while
-# somebody holds an old snapshot it keeps an entry of every delivery that ran. So a statement that has an id says
-# `state || ''`, which no such index offers, and a subquery says OFFSET 0, so that it is asked row by row.
+# The other ways to join and scan are switched off. A plan that was made while a table was small, or from old
+# statistics, can then never read whole tables: each statement of the writer finds its rows by an index.
+# It must not read the whole of a partial index either, such as that of running deliveries. The planner believes that
+# it is tiny, but while somebody holds an old snapshot it keeps an entry of every delivery that ran. So a statement with
+# an id uses `state || ''`, which no such index has, and a subquery has OFFSET 0, so that it runs row by row.
 _SETTINGS = (
     "SELECT set_config('lock_timeout', '{lock}s', {local}), set_config('enable_seqscan', 'off', {local}),"
     " set_config('enable_hashjoin', 'off', {local}), set_config('enable_mergejoin', 'off', {local}),"
@@ -28,7 +28,7 @@ _SETTINGS = (
 
 
 def settings(idle_seconds: int, *, local: bool) -> str:
-    """The statement that sets what a writer's transactions need; `local`: in the present one only."""
+    """The statement that sets what a writer's transactions need. `local`: only in the current transaction."""
     return _SETTINGS.format(lock=LOCK_SECONDS, idle=idle_seconds, local="true" if local else "false")
 
 
@@ -47,9 +47,9 @@ class Transaction:
     """Statements from BEGIN to COMMIT. Belongs to the writer."""
 
     def __init__(self, connection: Connected, writer: int, node: int | None, settings: str | None) -> None:
-        """`settings`: see the function of that name; None: the session has them."""
+        """`settings`: see the function of that name; None: the session has them already."""
         self._connection = connection
-        self.writer = Int8(writer)  #: see the sequence `writer`
+        self.writer = Int8(writer)  #: see the sequence `writer` in the schema
         self.node = None if node is None else Int8(node)
         self._settings = settings
 
@@ -60,11 +60,11 @@ class Transaction:
         return Rows(cursor)
 
     def _bound(self, word: str) -> None:
-        """Send BEGIN or COMMIT. In words, so that a pooler sees where the transaction ends."""
+        """Send BEGIN or COMMIT as text, so that a pooler sees where the transaction ends."""
         self._connection.cursor().execute(word.encode(), prepare=False)
 
     def commit(self, fill: Callable[["Transaction"], None]) -> None:
-        """Send BEGIN, what `fill` runs, and COMMIT. Raises psycopg.Error, and whatever `fill` raises."""
+        """Send BEGIN, the statements of `fill`, and COMMIT. Raises psycopg.Error, and whatever `fill` raises."""
         try:
             with self._connection.pipeline():
                 self._bound("BEGIN")

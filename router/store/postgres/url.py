@@ -12,16 +12,16 @@ from router.domain.errors import StoreUrlError
 EXAMPLE = "postgresql://user@host/database"
 _POOLER, _PASSWORD_FILE = "pgbouncer", "password_file"
 _SECRET = ("password", "sslpassword")
-_IN_PLACE = ("user", "host", "port", "dbname")  #: what stands before the question mark
-_ENCODING = "client_encoding"  #: always UTF-8, whatever environment, user or database say
+_IN_PLACE = ("user", "host", "port", "dbname")  #: options that the URL has before the question mark
+_ENCODING = "client_encoding"  #: always UTF-8, whatever environment, user or database set
 _DEFAULTS = {
-    "connect_timeout": "5",  # seconds; a host that is gone must not keep the others waiting
+    "connect_timeout": "5",  # seconds; a host that is gone must not delay the others
     "application_name": "webhook-router",
     "sslpassword": "-",  # of a key without one any will do; without it OpenSSL asks at the terminal
     "keepalives_idle": "10",  # seconds; a cut network is noticed within half a minute
     "keepalives_interval": "5",
     "keepalives_count": "3",
-    "tcp_user_timeout": "20000",  # ms, the same for what was sent
+    "tcp_user_timeout": "20000",  # ms, the same for sent data
 }
 
 
@@ -32,13 +32,13 @@ class PostgresUrl:
     shown: str  #: the URL without passwords
     _options: dict[str, str] = field(repr=False)
     password_file: Path | None = None
-    pgbouncer: bool = False  #: a pooler in transaction mode stands between
+    pgbouncer: bool = False  #: a pooler in transaction mode is between this program and the server
 
     def __str__(self) -> str:
         return self.shown
 
     def conninfo(self) -> str:
-        """What libpq connects by; it may hold a password. Raises StoreUrlError when the password can't be read."""
+        """The connection string for libpq; it may hold a password. Raises StoreUrlError if that is unreadable."""
         options = {**self._options, _ENCODING: "utf8"}
         if self.password_file is not None:
             options["password"] = _read(self.password_file)
@@ -57,7 +57,7 @@ def parse_url(text: str) -> PostgresUrl:
     if ours.get(_POOLER, "false") not in ("true", "false"):
         raise _wrong(f"{_POOLER} is true or false")
     try:
-        # With the query by itself, libpq's message can name an option, and never a password.
+        # Parsed separately, libpq's message about the query can name an option, but never a password.
         options = {**conninfo_to_dict(place), **_query_options(theirs)}
     except ProgrammingError:
         raise _wrong("it does not parse; in a user or password write special characters as %40 for @") from None
@@ -99,7 +99,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise StoreUrlError(f"the password file {path} can't be read: {reason}") from None
 
 

@@ -31,25 +31,25 @@ from router.store.postgres.marks import Marks
 from router.store.postgres.url import PostgresUrl
 from router.store.write_queue import WriteQueue
 
-GATHERED_FROM = 4  #: appends in a batch, from which on it pays to wait for their senders' next ones
-GATHER_SECONDS = 0.003  #: that it waits for them at most; a transaction takes as long
-SCATTERED_SECONDS = 0.1  #: that it does not wait after senders did not come
-STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
-IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something to do
-TRIES = 5  #: of a transaction that another one was in the way of
+GATHERED_FROM = 4  #: appends in a batch from which waiting for their senders' next ones pays
+GATHER_SECONDS = 0.003  #: how long it waits for them; a transaction takes as long
+SCATTERED_SECONDS = 0.1  #: how long it stops waiting after senders did not come
+STALLED_SECONDS = 5.0  #: of one transaction; beyond this, appends are refused at once and don't queue
+IDLE_SECONDS = 0.2  #: how often an idle writer checks for work
+TRIES = 5  #: of a transaction that another one blocks
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
-STUCK_SECONDS = 30.0  #: of one transaction, after which its connection is cut: a server or a proxy may be frozen
-TIDY_SECONDS = 10.0  #: between two times that the writer removes what nobody needs any more
-WATCH_SECONDS = 1.0  #: between two looks whether it is stuck
+STUCK_SECONDS = 30.0  #: of one transaction; then its connection is cut, since a server or a proxy may hang
+TIDY_SECONDS = 10.0  #: between two runs of Tidy
+WATCH_SECONDS = 1.0  #: between two checks whether it hangs
 
-_TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to know at once
+_TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: changes that every node must hear of at once
 
 log = structlog.get_logger()
 
 
 class _StillAwayError(psycopg.OperationalError):
-    """The database was away a moment ago, and the next try to connect comes later."""
+    """The database was away a moment ago, and it is too early for the next try to connect."""
 
 
 Batch = list[tuple[WriteJob, "Future[Any]"]]
@@ -78,16 +78,16 @@ class Writer:
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
-        self.errors = 0  #: transactions that could not be made, or whose answer was lost
-        self.deadlocks = 0  #: transactions that were made again since another one was in the way
+        self.errors = 0  #: transactions that failed, or whose answer was lost
+        self.deadlocks = 0  #: transactions that were repeated because another one was in the way
         self.marks = Marks()
         self._alone = True
         self._looks_again = False
         self._tidy_at = time.monotonic() + TIDY_SECONDS
         self._unreplicated = False  #: the server said that the commit might not have reached the standby
         self._pause = 0.0
-        self._connect_at = 0.0  #: monotonic; not before
-        self._gather_at = 0.0  #: monotonic; not before
+        self._connect_at = 0.0  #: monotonic; the earliest time of the next try
+        self._gather_at = 0.0  #: monotonic; the earliest time of the next wait
         self._connection: Connected | None = None
         self._number = 0
         if connects:
@@ -105,7 +105,7 @@ class Writer:
 
     @property
     def stalled(self) -> bool:
-        """Whether the current transaction takes so long that no appends are taken. Any thread may ask."""
+        """Whether the current transaction takes so long that appends are refused. Any thread may ask."""
         since = self._writing_since
         return since is not None and time.monotonic() - since > STALLED_SECONDS
 
@@ -117,7 +117,7 @@ class Writer:
         """Drop the marks: others may have made deliveries due below them. `alone`: no other node commits deliveries."""
         self._alone = alone
         self._looks_again = True
-        self._connect_at = 0.0  # who says so has reached the database
+        self._connect_at = 0.0  # the caller has just reached the database
 
     def forget_marks(self) -> None:
         """Drop the marks: another writer of this process may have made deliveries due below them."""
@@ -128,7 +128,7 @@ class Writer:
         return self._queue.put(job, stalled=self.stalled)
 
     def stop(self) -> None:
-        """Commit the queued jobs, then end the thread and the connection. No job is accepted from here on."""
+        """Commit the queued jobs, then end the thread and the connection. Later jobs are refused."""
         self._queue.close()
         self._thread.join()
         self._closing.set()
@@ -136,12 +136,12 @@ class Writer:
         self._disconnect()
 
     def _cut_when_stuck(self) -> None:
-        """Cut a connection whose server receives and never answers. Nothing else would notice it."""
+        """Cut a connection whose server receives but never answers. Nothing else would notice it."""
         while not self._closing.wait(WATCH_SECONDS):
             since, connection = self._writing_since, self._connection
             if since is None or connection is None or time.monotonic() - since < STUCK_SECONDS:
                 continue
-            with suppress(psycopg.Error, OSError):  # it may be closed meanwhile
+            with suppress(psycopg.Error, OSError):  # it may have been closed in between
                 duplicate = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
                 with duplicate:
                     duplicate.shutdown(socket.SHUT_RDWR)
@@ -161,8 +161,11 @@ class Writer:
             _fail([*(batch or []), *left], StoreUnavailable("the store's writer has ended"))
 
     def _gather(self, written: Batch) -> None:
-        """Wait a moment for the next events of the senders that were just answered: else these and those that waited
-        meanwhile take turns, each in batches of half the size, and a transaction's cost hardly depends on its size."""
+        """Wait a moment for the next events of senders that have just got their answers.
+
+        Without this, these events and those that waited meanwhile would take turns in batches of half the size, and a
+        transaction's cost hardly depends on its size.
+        """
         appended = sum(job.is_append for job, _ in written)
         if appended < GATHERED_FROM or time.monotonic() < self._gather_at:
             return
@@ -170,7 +173,7 @@ class Writer:
             self._gather_at = time.monotonic() + SCATTERED_SECONDS
 
     def _try_to_heal(self) -> None:
-        """Try to connect while no jobs come: otherwise nothing notices that the database is back."""
+        """Try to connect while no jobs come. Otherwise nothing would notice that the database is back."""
         if time.monotonic() >= self._connect_at:
             self._write([])
 
@@ -186,7 +189,7 @@ class Writer:
             self._committed(batch, results, changes)
             return
         if len(batch) > 1:
-            # By halves and in order, so that one bad row among many costs few commits.
+            # Try halves, in order, so that one bad row among many costs few commits.
             self._write(batch[: len(batch) // 2])
             self._write(batch[len(batch) // 2 :])
             return

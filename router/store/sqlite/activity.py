@@ -1,4 +1,4 @@
-"""Queries for what came lately."""
+"""Queries for recent events and deliveries."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

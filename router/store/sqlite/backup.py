@@ -1,4 +1,4 @@
-"""Backs up a store: a copy of one moment, beside a running daemon or without one."""
+"""Backs up a store: a consistent copy, with or without a running daemon."""
 
 import contextlib
 import itertools
@@ -14,7 +14,7 @@ from router.store.sqlite.connection import connect
 from router.store.sqlite.opening import check_existing
 from router.store.sqlite.schema import newest_version
 
-PAGES = 256  #: copied in one step (1 MiB), which takes some milliseconds; then the daemon gets the disk
+PAGES = 256  #: copied in one step (1 MiB), which takes some milliseconds; then the daemon may use the disk
 SYNCED_STEPS = 4  #: after which the copy is synced; one sync at the end would delay the daemon's commits
 _MODE = 0o600  #: as the store itself
 
@@ -54,7 +54,7 @@ def _copy(store: Path, draft: Path, progress: Progress, pages: int) -> None:
     target = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
     descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
     try:
-        # One read transaction around all steps: otherwise each commit of the daemon would restart the copy.
+        # One read transaction around all steps. Without it each commit of the daemon would restart the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # a transaction begins with its first read
         with target.backup("main", source, "main") as steps:
@@ -66,9 +66,9 @@ def _copy(store: Path, draft: Path, progress: Progress, pages: int) -> None:
                 progress(steps.page_count - steps.remaining, steps.page_count)
                 if steps.done:
                     break
-                time.sleep(time.monotonic() - began)  # half of the disk's time is the daemon's
+                time.sleep(time.monotonic() - began)  # leaves half of the disk's time to the daemon
         source.execute("ROLLBACK")
-        # One file, without a write-ahead log beside it; a daemon that opens it turns the log on again.
+        # One file, without a write-ahead log beside it. A daemon that opens it turns the log on again.
         target.pragma("journal_mode", "delete")
     finally:
         target.close()
@@ -89,14 +89,14 @@ def check_copy(draft: Path, copy: Path) -> None:
 
 
 def name_copy(draft: Path, copy: Path) -> None:
-    """Sync a complete copy, and give it its name unless that is taken. Raises StoreError, OSError."""
+    """Sync a complete copy and give it its name, unless that name is taken. Raises StoreError, OSError."""
     descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     try:
-        os.link(draft, copy)  # like a rename, but it fails when the name exists by now
+        os.link(draft, copy)  # like a rename, but it fails when the name exists
     except FileExistsError:
         raise _failure(copy, "it exists by now, and a backup never overwrites; choose another name") from None
     except OSError:  # a file system without links
@@ -109,7 +109,7 @@ def name_copy(draft: Path, copy: Path) -> None:
 
 
 def _cause(error: apsw.Error) -> str:
-    """The cause. A failed step of a copy has a code, but its text says "not an error"."""
+    """The cause of a failed step. Such an error has a code, but its text says "not an error"."""
     if isinstance(error, apsw.FullError | apsw.IOError):
         return f"its disk is full, or fails ({type(error).__name__})"
     return str(error)

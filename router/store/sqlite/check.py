@@ -13,7 +13,7 @@ from router.store.sqlite.opening import check_existing
 
 SHOWN = 5  #: ids that a finding names; it gives the number of all
 
-_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
+_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes a new place in its order"
 _RESTORE = (
     "stop the daemon and go back to the last backup; without one, save what `sqlite3 STORE .recover` can read,"
     " and look at the disk"
@@ -22,12 +22,12 @@ _RESTORE = (
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold, and the query for its violations. The first column of a row names one for people."""
+    """A condition that must hold, and the query for its violations. The first column of a row names a violation."""
 
-    name: str  #: what must hold
+    name: str  #: the condition, in words
     sql: str
     cure: str
-    ok: str | None = None  #: the row that says that all is well; None: no rows say so
+    ok: str | None = None  #: the row that means that all is well; None: there are only rows of violations
 
 
 # Each is one query, so that it sees one state of the store, however busy the daemon is.
@@ -99,7 +99,7 @@ INVARIANTS = (
     Invariant(
         "only pending deliveries are held",
         "SELECT id FROM delivery WHERE blocked & 2 AND state <> 'pending'",
-        "start the daemon again: it marks anew what is held",
+        "restart the daemon: it marks held deliveries again",
     ),
     Invariant(
         "a delivery has a claim's token exactly while it is running",
@@ -153,7 +153,7 @@ INVARIANTS = (
 
 
 def check(path: Path, progress: Progress = lambda *_: None) -> Iterator[Finding]:
-    """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
+    """Check one invariant after the other. Returns a finding for each, broken or not. Raises StoreError."""
     check_existing(path)
     try:
         connection = connect(path, readonly=True)

@@ -1,4 +1,4 @@
-"""Reads the large bodies of claimed events, beside the writer: its commits must not wait for 25 MB to be read."""
+"""Reads the large bodies of claimed events in a thread of its own, so that commits don't wait while 25 MB are read."""
 
 import contextlib
 import queue
@@ -19,39 +19,43 @@ from router.store.sqlite.pieces import read_body
 
 log = structlog.get_logger()
 
-_TRIES = 5  #: of reading the bodies of a claim from a store that can't be read, before its deliveries are left
-_PAUSE_SECONDS = 1.0  #: between them
+#: tries to read the bodies of a claim from an unreadable store; then its deliveries are given up until a restart
+_TRIES = 5
+_PAUSE_SECONDS = 1.0  #: between two tries
 
 Claims = Sequence[Claim] | Claim | None
 """The result of a claim of due deliveries, or of one."""
 
 
 class _Waiting(NamedTuple):
-    """A claim that lacks bodies."""
+    """A claim whose bodies are missing."""
 
     future: "Future[Claims]"
     claims: Claims
-    sizes: Mapping[str, int]  #: of the bodies that are in pieces, by event
+    sizes: Mapping[str, int]  #: by event, for bodies that are in pieces
 
 
 class ClaimedBodies:
-    """A thread that completes claims. `put` and `close` belong to the writer's thread and to the one that ends it."""
+    """A thread that completes claims. `put` and `close` belong to the writer's thread and to the thread that ends
+    it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: apsw.Connection | None = None  #: while it is open; the thread's
+        self._connection: apsw.Connection | None = None  #: while it is open; belongs to the thread
         self._closing = threading.Event()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-bodies", daemon=True)
         self._thread.start()
 
     def put(self, future: "Future[Claims]", claims: Claims, sizes: Mapping[str, int]) -> None:
-        """End a claim's future once its bodies are read. None of them is removed meanwhile: retention keeps events with
-        running deliveries."""
+        """Complete a claim's future once its bodies are read.
+
+        The bodies can't be removed meanwhile: retention keeps events with running deliveries.
+        """
         self._waiting.put(_Waiting(future, claims, sizes))
 
     def close(self) -> None:
-        """End the thread, after the claims that wait."""
+        """End the thread after the waiting claims."""
         self._closing.set()
         self._waiting.put(None)
         self._thread.join()
@@ -59,7 +63,7 @@ class ClaimedBodies:
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             claims = self._complete(waiting)
-            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it
                 waiting.future.set_result(claims)
         self._disconnect()
 
@@ -70,7 +74,7 @@ class ClaimedBodies:
                 if self._connection is None:
                     self._connection = connect(self._path, readonly=True)
                 return _completed(self._connection, waiting)
-            except apsw.Error as error:  # the next try opens the file anew
+            except apsw.Error as error:  # the next try opens the file again
                 reason = cause_of(error)
                 self._disconnect()
                 self._closing.wait(_PAUSE_SECONDS)
@@ -83,7 +87,8 @@ class ClaimedBodies:
 
 
 def _completed(connection: apsw.Connection | None, waiting: _Waiting, reason: str = "") -> Claims:
-    """Without a connection no body can be read, for that reason. Raises apsw.Error."""
+    """The claims with their bodies. Without a connection no body can be read, for the given reason. Raises
+    apsw.Error."""
     claims = waiting.claims
     if claims is None or isinstance(claims, Claim):
         return None if claims is None else _with_body(connection, claims, waiting.sizes, reason)
@@ -92,8 +97,11 @@ def _completed(connection: apsw.Connection | None, waiting: _Waiting, reason: st
 
 
 def _with_body(connection: apsw.Connection | None, claim: Claim, sizes: Mapping[str, int], reason: str) -> Claim | None:
-    """None when the body can't be read. Its delivery stays as it is until the next start, which counts an interruption:
-    trying again at once would fail for ever. Raises apsw.Error."""
+    """The claim with its body; None when the body can't be read. Raises apsw.Error.
+
+    The delivery of such a claim stays running until the next start, which counts an interruption. An immediate new try
+    would fail for ever.
+    """
     event = claim.event
     if event.id not in sizes:
         return claim

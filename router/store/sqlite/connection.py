@@ -12,7 +12,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_MS)
-    # Plans don't depend on bound values, or each new time in a claim would have its statement planned again.
+    # Plans don't depend on bound values. Otherwise each new time in a claim would have its statement planned again.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.execute("PRAGMA temp_store = MEMORY")  # statements that change several rows keep a journal of their own
     connection.execute("PRAGMA synchronous = FULL")  # a commit is reported as durable

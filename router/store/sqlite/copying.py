@@ -20,10 +20,10 @@ from router.store.sqlite.pieces import is_large, pieces_of, read_body
 from router.store.sqlite.schema import migrate
 
 _AT_ONCE = 1000  #: rows in one call
-_MODE = 0o600  #: events hold customers' data: for the owner only
+_MODE = 0o600  #: only for the owner: events hold customers' data
 _KEPT_TO_ITSELF = {"ruleset": {"id"}, "delivery": {"token"}, "event": {"size"}}
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "id"}
-_LAST_CLAIMS = "last_claims"  #: the note that other stores keep as rows of `target`
+_LAST_CLAIMS = "last_claims"  #: this note has what other stores keep as rows of `target`
 
 
 def _columns(connection: apsw.Connection, table: str) -> frozenset[str]:
@@ -34,7 +34,7 @@ def _columns(connection: apsw.Connection, table: str) -> frozenset[str]:
 
 
 class SqliteSource:
-    """Implements CopySource. Holds the lock of the owner."""
+    """Implements CopySource. It holds the owner's lock."""
 
     def __init__(self, path: Path) -> None:
         """Lock a store that exists. Raises StoreError, or StoreInUse while a daemon runs."""
@@ -59,7 +59,7 @@ class SqliteSource:
             yield from ({"name": name, "last_claim_at": at} for name, at in found.items())
             return
         names = sorted(_columns(self._connection, table))
-        # The number of the last attempt, which other stores keep in the delivery.
+        # The number of the last attempt. Other stores keep it in the delivery.
         tries = "coalesce((SELECT max(number) FROM attempt WHERE attempt.delivery = t.seq), 0)"
         more = {"delivery": f", {tries}", "event": ", size"}.get(table, "")
         order = f" ORDER BY {_ORDER[table]}" if table in _ORDER else ""
@@ -101,7 +101,7 @@ class SqliteSource:
 
 
 class SqliteTarget:
-    """Implements CopyTarget. It writes under another name, and takes its own once it is complete."""
+    """Implements CopyTarget. It writes under another name and renames the file when it is complete."""
 
     def __init__(self, path: Path) -> None:
         """Begin a new file. Raises StoreError."""
@@ -149,7 +149,7 @@ class SqliteTarget:
         return written
 
     def _in_pieces(self, event: Row) -> Row:
-        """An event's row, whose body is written before if it is large."""
+        """An event's row. A large body is written in pieces first."""
         body = event["body"]
         if not is_large(body):
             return {**event, "size": None}

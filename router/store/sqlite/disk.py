@@ -1,4 +1,4 @@
-"""A store's file on its disk: which file it is, the room it takes, and the room left."""
+"""A store's file on its disk: its identity, its size, and the free space."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ FileIdentity = tuple[int, int]
 
 
 def size_of(path: Path) -> StoreSize:
-    """The room that the store takes, and has left. Raises OSError."""
+    """The size of the store and the free space. Raises OSError."""
     path = Path(os.path.realpath(path))
     try:
         log = path.with_name(path.name + "-wal").stat().st_size
@@ -20,13 +20,13 @@ def size_of(path: Path) -> StoreSize:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that the store's disk has left for this user. Raises OSError."""
+    """Bytes that are free for this user on the store's disk. Raises OSError."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
 
 
 def file_identity(path: Path) -> FileIdentity | None:
-    """The file that a name leads to; None when it leads to no visible file."""
+    """The identity of the file behind a name; None when there is no such file."""
     try:
         found = path.stat()
     except OSError:

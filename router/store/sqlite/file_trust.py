@@ -12,7 +12,7 @@ _LOCK_BYTES = 32  #: most bytes of a lock file: a process number and a line end
 
 
 def check_link(path: Path) -> None:
-    """Raise StoreError when a store's name is a link that another user made: it may lead to any file of this user."""
+    """Raise StoreError when the store's name is another user's symlink: it may lead to any file of this user."""
     try:
         found = path.lstat()
     except OSError:
@@ -22,7 +22,7 @@ def check_link(path: Path) -> None:
 
 
 def check_files(path: Path) -> None:
-    """Raise StoreError for a store, or one of SQLite's files beside it, that no daemon of this user made."""
+    """Raise StoreError when the store, or one of SQLite's files beside it, was not made by a daemon of this user."""
     for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
         reason = planted_at(file)
         if reason is not None:
@@ -30,7 +30,7 @@ def check_files(path: Path) -> None:
 
 
 def check_lock_file(descriptor: int, path: Path) -> None:
-    """Raise StoreError for an open lock file that no daemon made; the daemon would empty it."""
+    """Raise StoreError when an open lock file was not made by a daemon, since the daemon would empty it."""
     found = os.fstat(descriptor)
     reason = planted(found)
     if reason is None and found.st_size > _LOCK_BYTES:

@@ -6,13 +6,15 @@ from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 from router.store.places import LATER_MS, NEVER, Bounds, Part, at_place, first_id, one_place
 
-_SETTLING = 5_000  #: rows by id among which the lowest or highest seq is: a clock that was set may mix them
+_SETTLING = 5_000  #: rows by id that are searched for the lowest or highest seq: a changed clock may mix their order
 MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
 
 
 def where(which: Filter, *, few_events: bool = False) -> Part:
-    """The condition on delivery `d` and, for source and event, on event `e`. `few_events`: of the source, so that its
-    deliveries are found by them."""
+    """The condition on delivery `d` and, for source and event, on event `e`.
+
+    `few_events`: the source has few events, so its deliveries are found through them.
+    """
     parts = ["1"]
     values: list[Any] = []
 
@@ -22,9 +24,9 @@ def where(which: Filter, *, few_events: bool = False) -> Part:
             values.append(value)
 
     if which.states:
-        # Written out, so that the indexes on single states serve, and the index on unsettled deliveries.
+        # Written out, so that the indexes on single states and on unsettled deliveries are used.
         parts.append("(" + " OR ".join(f"d.state = '{state.value}'" for state in which.states) + ")")
-        if which.states == (State.RUNNING,):  # few, by an index of their own
+        if which.states == (State.RUNNING,):  # few rows, in an index of their own
             parts.append("d.seq IN (SELECT seq FROM delivery WHERE state = 'running')")
         elif set(which.states) <= {State.PENDING, State.RUNNING}:
             parts.append("d.state IN ('pending', 'running')")
@@ -34,7 +36,7 @@ def where(which: Filter, *, few_events: bool = False) -> Part:
     if few_events:
         add("d.event IN (SELECT seq FROM event WHERE source = ?)", which.source)
     else:
-        add("+e.source = ?", which.source)  # the plus: by seq, not by the index on sources
+        add("+e.source = ?", which.source)  # the plus keeps SQLite from the index on sources: the walk is by seq
     add("e.id = ?", which.event_id)
     if which.since is not None:
         # An id begins with a time, never less than the delivery's: the index on ids leads to the first delivery.
@@ -45,22 +47,22 @@ def where(which: Filter, *, few_events: bool = False) -> Part:
 
 
 def _has_index(states: tuple[State, ...]) -> bool:
-    """Whether an index on states serves, so that the one on rules is not needed."""
+    """Whether an index on states can be used, so that the index on rules is not needed."""
     return bool(states) and State.SUCCEEDED not in states
 
 
 def bounds(which: Filter) -> Bounds:
-    """Between which seqs the selected deliveries are, so that a walk by seq skips older and newer ones."""
+    """The seqs between which the selected deliveries are, so that a walk by seq skips older and newer ones."""
     return _bounds("delivery", which.since, which.until)
 
 
 def page(condition: Part, name: str, between: Bounds, after: int, *, newest_first: bool, above: int = 0) -> Part:
-    """The end of a query for a page of `name`'s rows by seq, above one. The caller adds the value of LIMIT."""
+    """The end of a query for a page of `name`'s rows by seq, above a given seq. The caller adds the value of LIMIT."""
     selected, (lowest, highest) = condition, between
     lows, highs = [lowest, ("?", (above + 1,))], [highest]
     if newest_first:
         highs.append(("?", ((after or NEVER) - 1,)))
-    elif after:  # a page before this one began at the lowest seq
+    elif after:  # the page before this one began at the lowest seq
         lows = [("?", (max(after, above) + 1,))]
     parts = [selected, at_place(name, ">=", one_place("max", lows)), at_place(name, "<=", one_place("min", highs))]
     order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
@@ -69,8 +71,10 @@ def page(condition: Part, name: str, between: Bounds, after: int, *, newest_firs
 
 
 def event_where(which: EventFilter, *, many: bool = False) -> Part:
-    """The condition on event `e`. `many`: so many events have the rule or the states that each event is asked, instead
-    of collecting them."""
+    """The condition on event `e`.
+
+    `many`: too many events match the rule or the states to collect them, so each event is tested instead.
+    """
     parts: list[Part] = [("1", ())]
     if which.source is not None:
         parts.append(("e.source = ?", (which.source,)))
@@ -88,7 +92,7 @@ def event_where(which: EventFilter, *, many: bool = False) -> Part:
 
 
 def event_sets(which: EventFilter) -> list[Part]:
-    """Queries for the seqs of the events that the rule, the states and `unmatched` select, each for a part of them."""
+    """Queries for the seqs of events that match the rule, the states and `unmatched`; each gives a part of them."""
     sets = _with_deliveries(which.rule, which.states) if which.rule is not None or which.states else []
     return [*sets, *(_UNMATCHED if which.unmatched else [])]
 
@@ -98,25 +102,26 @@ def _among(sets: list[Part], *, many: bool) -> Part:
     values = tuple(value for _, values in sets for value in values)
     if not many:
         return f"e.seq IN ({' UNION '.join(text for text, _ in sets)})", values
-    # By the event's own deliveries, whatever the planner believes.
+    # Go by the event's own deliveries, whatever the planner prefers.
     asked = [text.replace("FROM delivery ", "FROM delivery INDEXED BY delivery_event ") for text, _ in sets]
     return "(" + " OR ".join(f"EXISTS ({text} AND event = e.seq)" for text in asked) + ")", values
 
 
 def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> list[Part]:
-    """Events with a delivery of that rule in one of these states, or that the rule matched without any."""
+    """Events with a delivery of that rule in one of these states. Also events that the rule matched without a
+    delivery."""
     of_rule = () if rule is None else (rule,)
     if not states:
         return [
             (f"SELECT event FROM delivery WHERE {OF_RULE}", of_rule),  # noqa: S608 - constants
             ("SELECT event FROM matched_alone WHERE rule = ?", of_rule),
         ]
-    # One SELECT for each state, written out, so that the partial indexes serve.
+    # One SELECT for each state, written out, so that the partial indexes are used.
     narrowed = {s: "" if rule is None else f" AND {'rule = ?' if _has_index((s,)) else OF_RULE}" for s in states}
     return [(f"SELECT event FROM delivery WHERE {IN_STATE[state]}{narrowed[state]}", of_rule) for state in states]  # noqa: S608
 
 
-OF_RULE = "rule = ? AND rule <> ''"  #: as the index says it, see schema_7.sql
+OF_RULE = "rule = ? AND rule <> ''"  #: as in the index, see schema_7.sql
 UNSETTLED = "state IN ('pending', 'running')"
 IN_STATE = {
     state: f"state = '{state.value}'"
@@ -131,12 +136,12 @@ _UNMATCHED: list[Part] = [
     ("SELECT event FROM delivery WHERE rule = 'unmatched' AND rule <> ''", ()),
     ("SELECT event FROM matched_alone WHERE rule = 'unmatched'", ()),
 ]
-# None of them has got a delivery by a rule since.
+# None of them has got a delivery of a rule since then.
 NEVER_MATCHED = "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')"
 
 
 def event_bounds(which: EventFilter) -> Bounds:
-    """Between which seqs the selected events are."""
+    """The seqs between which the selected events are."""
     return _bounds("event", which.since, which.until)
 
 

@@ -23,7 +23,7 @@ max(
 
 NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM settled), 0)"  # noqa: S608 - constants
 
-# A delivery was skipped when its last attempt ended, or when the one that stands for it came.
+# A delivery was skipped when its last attempt ended, or when the delivery that replaces it came.
 _SKIPPED_AT = """
 max(
     d.created_at,
@@ -90,7 +90,7 @@ def position(event: int, ended: int) -> StreamPosition:
 
 
 def seq_of(place: Place) -> int:
-    """The seq of the last one that was read; 0: none was."""
+    """The seq of the last row that was read; 0 before the first."""
     return place.get(WRITER, 0)
 
 

@@ -1,7 +1,7 @@
-"""The writer's second lane: large bodies, a piece in each commit of its own, between the commits of all other jobs.
+"""The writer's second lane: large bodies. Each piece has a commit of its own, between the commits of all other jobs.
 
-An event is appended once all pieces of its body are committed. If that never comes (the process dies, the disk is full,
-the sender was answered already), no reader sees the pieces, and they are removed: here, or at the next start.
+An event is appended once all pieces of its body are committed. If this never happens (the process dies, the disk is
+full, the sender was answered already), no reader sees the pieces, and they are removed: here, or at the next start.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from router.store.sqlite.jobs.put_piece import PutPiece
 from router.store.sqlite.jobs.remove_pieces import RemovePieces, unreferenced
 from router.store.sqlite.pieces import pieces_of
 
-LOOK_SECONDS = 0.2  #: how often the writer looks for pieces to remove; a look takes 3 µs
-_PAUSE_FACTOR = 4.0  #: a pause takes this times the removal before it, so commits wait at most a fifth of the time
-_FAILED_SECONDS = 10.0  #: until the next removal, when one failed, such as on a full disk
+LOOK_SECONDS = 0.2  #: how often the writer checks for pieces to remove; a check takes 3 µs
+_PAUSE_FACTOR = 4.0  #: a pause takes this many times the removal before it, so commits wait at most a fifth of the time
+_FAILED_SECONDS = 10.0  #: until the next removal after a failed one, for example on a full disk
 
 Write = Callable[[list[tuple[WriteJob, "Future[Any]"]]], None]
 
@@ -32,7 +32,7 @@ class BeginLarge:
     """An append with a large body, on its way to the lane. Writes nothing."""
 
     append: AppendEvent
-    stored: "Future[Any]"  #: of the append
+    stored: "Future[Any]"  #: the future of the append
     is_append: ClassVar[bool] = True
 
     @property
@@ -48,19 +48,19 @@ class _Body:
         self.job = job
         self.stored = stored
         self.pieces: Iterator[bytes] = pieces_of(job.event.body)
-        self.written = 0  #: pieces
+        self.written = 0  #: pieces that are written
 
 
 class LargeBodies:
     """The lane. Belongs to the writer's thread."""
 
     def __init__(self, connection: apsw.Connection, write: Write, release: Callable[[int], None]) -> None:
-        """`write` commits jobs and ends their futures, `release` hears of bytes that no longer wait."""
+        """`write` commits jobs and completes their futures. `release` is called with the bytes that no longer wait."""
         self._connection = connection
         self._write = write
         self._release = release
         self._bodies: deque[_Body] = deque()
-        self._look_at = 0.0  #: monotonic; when to look for pieces to remove
+        self._look_at = 0.0  #: monotonic; when to check for pieces to remove
 
     def __bool__(self) -> bool:
         """Whether a body is being written."""
@@ -76,14 +76,14 @@ class LargeBodies:
         self._bodies.append(_Body(begun.append, begun.stored))
 
     def step(self) -> None:
-        """Do the next bit: write a piece, append an event whose pieces are written, or remove pieces."""
+        """Do the next step: write a piece, append an event whose pieces are written, or remove pieces."""
         if time.monotonic() >= self._look_at:
             self._remove()
         if self._bodies:
             self._write_on(self._bodies[0])
 
     def fail_all(self, error: Exception) -> None:
-        """End all that is under way."""
+        """Fail all bodies that are being written."""
         while self._bodies:
             self._end(self._bodies[0], error)
 
@@ -116,7 +116,7 @@ class LargeBodies:
         began = time.monotonic()
         self._look_at = began + LOOK_SECONDS
         event_id = None
-        with contextlib.suppress(apsw.Error):  # the next look tries again
+        with contextlib.suppress(apsw.Error):  # the next check tries again
             event_id = unreferenced(self._connection, [body.job.event.id for body in self._bodies])
         if event_id is None:
             return
@@ -125,8 +125,8 @@ class LargeBodies:
         self._look_at = ended + (_FAILED_SECONDS if failed else _PAUSE_FACTOR * (ended - began))
 
     def _is_duplicate(self, job: AppendEvent) -> bool:
-        """Whether its append will write nothing. Then neither do we."""
-        with contextlib.suppress(apsw.Error):  # writing it finds out
+        """Whether its append will write nothing, so that its pieces need not be written."""
+        with contextlib.suppress(apsw.Error):  # the write itself will fail if the store is broken
             return is_duplicate(self._connection, job)
         return False
 

@@ -1,4 +1,4 @@
-"""Opens a store's file: locked, created and migrated for its owner; only looked at for everybody else."""
+"""Opens a store's file. The owner locks, creates and migrates it; all others only check it."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from router.store.sqlite.file_trust import check_files
 from router.store.sqlite.owner_lock import LOCK_SUFFIX, OwnerLock
 from router.store.sqlite.schema import migrate, newest_version, version_of
 
-_MODE = 0o600  #: events hold customers' data: for the owner only
+_MODE = 0o600  #: only for the owner: events hold customers' data
 
 
 def lock_store(path: Path) -> OwnerLock:
@@ -69,9 +69,9 @@ def check_existing(path: Path) -> None:
 
 
 def _open_file(path: Path, more_flags: int = 0) -> None:
-    """Open and close the file, which says more of an error than SQLite does. Raises StoreError."""
+    """Open and close the file, which explains an error better than SQLite does. Raises StoreError."""
     try:
-        # SQLite's own files beside the store take over its mode.
+        # SQLite's own files beside the store get its mode.
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | more_flags, _MODE))
     except FileNotFoundError:
         raise _no_store(path) from None
@@ -81,7 +81,7 @@ def _open_file(path: Path, more_flags: int = 0) -> None:
 
 def _sqlite_refusal(path: Path, error: apsw.Error) -> StoreError:
     if isinstance(error, apsw.NotADBError):
-        return StoreError(f"{path} is no webhook-router store but some other file; give --store another name")
+        return StoreError(f"{path} is not a webhook-router store but another file; give --store another name")
     return StoreError(f"the store {path} can't be opened: {cause_of(error)}")
 
 
@@ -89,7 +89,7 @@ def _cannot_open(path: Path, error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
     if isinstance(error, PermissionError):
         for file in (path, path.with_name(path.name + LOCK_SUFFIX)):
-            # Such as a backup that root has put there.
+            # For example a backup that root has put there.
             exists, usable = (os.access(file, mode, effective_ids=True) for mode in (os.F_OK, os.R_OK | os.W_OK))
             if exists and not usable:
                 reason = f"{reason}; {file} belongs to another user: chown it to this one"

@@ -43,7 +43,7 @@ class OperatorConnection:
     def _run(self, job: WriteJob) -> Any:
         if self._connection is None:
             self._connection = connect(self._path)
-        # Immediate, since a transaction that begins by reading can't wait for another one's commit.
+        # Immediate, since a transaction that begins with a read can't wait for another one's commit.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             [result] = type(job).run(

@@ -25,7 +25,7 @@ from router.store.sqlite.reader import SqliteReader
 
 
 class OperatorMethods(SqliteReader):
-    """The methods of OperatorStore, for any way to write."""
+    """The methods of OperatorStore, for every way to write."""
 
     @abstractmethod
     def _submit(self, job: WriteJob) -> "Future[Any]": ...

@@ -11,17 +11,17 @@ from router.store.sqlite.file_trust import check_lock_file
 
 LOCK_SUFFIX = ".lock"  #: of the lock file's name, after the store's
 _MODE = 0o600  #: as the store itself
-_LOCKED_BYTE = 1 << 60  #: of the store's file, which SQLite lets grow to 2^48 bytes
+_LOCKED_BYTE = 1 << 60  #: a byte of the store's file; SQLite's files end at 2^48 bytes
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PEEK_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_LOCK_SECONDS = 0.2  #: how long a daemon tries to lock: `owner_of` holds the lock for some microseconds
+_LOCK_SECONDS = 0.2  #: how long a daemon tries to lock; `owner_of` holds the lock for some microseconds
 
 
 class OwnerLock:
     """Two locks of the daemon that owns a store. The kernel releases them however the process ends.
 
     The first is a flock on a file beside the store, which names the owner's process. The second is on the store's own
-    file, so that removing the lock file lets no second daemon in.
+    file, so that nobody can start a second daemon by removing the lock file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class OwnerLock:
             owner = _owner_in(self._fd)
             os.close(self._fd)
             raise _in_use(path, f" (process {owner})" if owner else "") from None
-        except (OSError, StoreError):  # such as a file system without locks
+        except (OSError, StoreError):  # for example a file system without locks
             os.close(self._fd)
             raise
         os.ftruncate(self._fd, 0)
@@ -45,13 +45,14 @@ class OwnerLock:
     def hold(self, store: Path) -> None:
         """Take the second lock, on the store's file, which must exist. Raises StoreInUse, or OSError.
 
-        Call it before this process has SQLite open the file: closing any descriptor of it drops SQLite's own locks.
+        Call this before SQLite opens the file in this process: closing any descriptor of the file drops SQLite's own
+        locks.
         """
         if not hasattr(fcntl, "F_OFD_SETLK"):
             return  # a system without such locks relies on the first lock
         fd = os.open(store, os.O_RDWR | os.O_CLOEXEC)
-        # This lock belongs to the descriptor, so SQLite's closing of other descriptors leaves it alone (fcntl(2), "Open
-        # file description locks"). It is on a byte that no database reaches; SQLite locks some bytes at 1 GiB.
+        # This lock belongs to the descriptor, so it survives when SQLite closes other descriptors (fcntl(2), "Open file
+        # description locks"). It is on a byte that no database reaches; SQLite locks some bytes at 1 GiB.
         wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
@@ -64,7 +65,7 @@ class OwnerLock:
             self._store_fd = fd
 
     def release(self) -> None:
-        """Release both, once SQLite has closed the store. The lock file stays."""
+        """Release both locks after SQLite has closed the store. The lock file stays."""
         if self._store_fd is not None:
             os.close(self._store_fd)
         os.close(self._fd)

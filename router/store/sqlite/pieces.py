@@ -7,12 +7,12 @@ import apsw
 
 from router.domain.errors import StoreError
 
-LARGE_BYTES = 512 * 1024  #: a body above this is written in pieces; up to this its commit takes about 3 ms
-PIECE_BYTES = 256 * 1024  #: of one piece, whose commit takes some 1.5 ms; smaller ones take longer together
+LARGE_BYTES = 512 * 1024  #: a larger body is written in pieces; the commit of a body of this size takes about 3 ms
+PIECE_BYTES = 256 * 1024  #: of one piece, whose commit takes some 1.5 ms; smaller pieces take longer in all
 
 
 def is_large(body: bytes) -> bool:
-    """Whether a body is to be in pieces."""
+    """Whether a body must be in pieces."""
     return len(body) > LARGE_BYTES
 
 
@@ -26,7 +26,7 @@ def pieces_of(body: bytes) -> Iterator[bytes]:
 def read_body(connection: apsw.Connection, event_id: str, size: int) -> bytes:
     """Put a body together. Raises StoreError when it is damaged, apsw.Error."""
     rows: list[tuple[Any, ...]] = connection.execute(_READ, (event_id,)).fetchall()
-    body = b"".join([row[0] for row in rows])  # of that many bytes it lets other threads run meanwhile
+    body = b"".join([row[0] for row in rows])  # a join of this size lets other threads run meanwhile
     if len(body) != size:
         raise StoreError(
             f"the body of event {event_id} is damaged: {len(body)} of {size} bytes are there;"

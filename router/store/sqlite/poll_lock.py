@@ -1,4 +1,4 @@
-"""Locks of the sources that are polled just now, so that a command and a daemon never poll one at once."""
+"""Locks polled sources, so that a command and a daemon never poll one at the same time."""
 
 import fcntl
 import hashlib
@@ -10,22 +10,25 @@ from pathlib import Path
 from router.store.sqlite.owner_lock import LOCK_SUFFIX
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_FIRST = 1 << 40  #: of the bytes that are locked; the file ends long before
+_FIRST = 1 << 40  #: of the locked bytes; the file is never that large
 
 
 def hold_poll(store: Path, source: str) -> Callable[[], None] | None:
-    """Lock a source; gives what releases it, None while somebody else polls. The kernel releases it, too, however the
-    process ends. Where there are no such locks, nothing is locked: the store takes one of two answers all the same."""
+    """Lock a source. Returns the function that releases it; None while another process polls it.
+
+    The kernel releases the lock too, however the process ends. On systems without such locks nothing is locked; the
+    store then accepts one of two answers.
+    """
     if not hasattr(fcntl, "F_OFD_SETLK"):
         return _nothing
     real = Path(os.path.realpath(store))
     try:
         fd = os.open(real.with_name(real.name + LOCK_SUFFIX), _FLAGS)
-    except OSError:  # no daemon used this store yet
+    except OSError:  # no daemon has used this store yet
         return _nothing
     at = _FIRST + int.from_bytes(hashlib.sha256(source.encode()).digest()[:5], "big")
     try:
-        # Of this descriptor alone, so that other threads and SQLite don't release it (fcntl(2)).
+        # A lock of this descriptor alone, so that other threads and SQLite don't release it (fcntl(2)).
         _set(fd, fcntl.F_WRLCK, at)
     except BlockingIOError:
         os.close(fd)
@@ -37,7 +40,7 @@ def hold_poll(store: Path, source: str) -> Callable[[], None] | None:
 
 
 def _release(fd: int, at: int) -> None:
-    _set(fd, fcntl.F_UNLCK, at)  # closing is not enough: a process that was forked meanwhile has the descriptor, too
+    _set(fd, fcntl.F_UNLCK, at)  # closing is not enough: a forked process may have the descriptor too
     os.close(fd)
 
 

@@ -1,4 +1,4 @@
-"""Connections for reading, one for each thread: a query waits neither for another query nor for a commit."""
+"""Connections for reading, one for each thread. A query waits neither for another query nor for a commit."""
 
 import threading
 import weakref
@@ -12,7 +12,7 @@ from router.domain.errors import StoreError
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.rows import with_body
 
-_INTERRUPT_SECONDS = 0.02  #: how long a query gets to end by itself, or after an interrupt
+_INTERRUPT_SECONDS = 0.02  #: how long a query may take to end by itself, or after an interrupt
 
 
 class _Reader:
@@ -40,14 +40,14 @@ class ReadConnections:
         return self._query(lambda connection: connection.execute(sql, bindings).fetchall())
 
     def read_events(self, sql: str, bindings: tuple[Any, ...], start: int = 0) -> list[tuple[Any, ...]]:
-        """All rows of one query that has EVENT_COLUMNS from `start` on, with their bodies. Raises StoreError."""
+        """All rows of one query that has EVENT_COLUMNS from column `start` on, with their bodies. Raises StoreError."""
         return self._query(lambda connection: _events(connection, sql, bindings, start))
 
     def _query(self, query: Callable[[apsw.Connection], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
         try:
             reader = self._own()
             with reader.lock:
-                self._check_open()  # `close` may have run meanwhile
+                self._check_open()  # `close` may have run in between
                 return query(reader.connection)
         except apsw.Error as error:
             self._check_open()  # `close` interrupts running queries
@@ -59,7 +59,7 @@ class ReadConnections:
             self._closed = True
             readers = list(self._all)
         for reader in readers:
-            # An interrupt just before a query begins does not end it, so it is repeated until the query has ended.
+            # An interrupt just before a query begins has no effect, so it is repeated until the query has ended.
             while not reader.lock.acquire(timeout=_INTERRUPT_SECONDS):
                 reader.connection.interrupt()
             reader.connection.close()
@@ -81,7 +81,7 @@ class ReadConnections:
 
 def _events(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...], start: int) -> list[tuple[Any, ...]]:
     events: list[tuple[Any, ...]] = []
-    with connection:  # one state of the store: retention may remove an event, and then its pieces
+    with connection:  # one state of the store: retention may remove an event with its pieces
         rows = connection.execute(sql, bindings).fetchall()
         events += [with_body(connection, row, start) for row in rows]
     return events

@@ -50,8 +50,8 @@ class SqliteReader:
     """Implements StoreReader. Any thread may read, each on its own connection."""
 
     def __init__(self, path: Path) -> None:
-        self._name = path  #: as it was given: it may be a link
-        self._path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
+        self._name = path  #: as given; it may be a symlink
+        self._path = Path(os.path.realpath(path))  # symlinks to one file share its lock
         self._identity = file_identity(self._path)
         self._connections = ReadConnections(self._path)
 
@@ -76,7 +76,7 @@ class SqliteReader:
         """See StoreReader.owner."""
         try:
             return owner_of(self._path)
-        except OSError:  # another user's lock file: a command that writes has failed before
+        except OSError:  # another user's lock file; a command that writes has failed before this
             return None
 
     def is_replaced(self) -> bool:
@@ -176,7 +176,7 @@ class SqliteReader:
 
     def position_at(self, since: int) -> StreamPosition:
         """See StoreReader.position_at."""
-        [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # read first: what ends later comes after both
+        [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # read first, so that later ends come after both
         [(event,)] = self._read(following.EVENTS_BEFORE, (first_id(since), since))
         return following.position(event, ended)
 
@@ -244,7 +244,7 @@ class SqliteReader:
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
-        # An id's characters are hexadecimal digits and dashes, which all sort before g.
+        # An id has hexadecimal digits and dashes, which all sort before g.
         sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
 
@@ -280,12 +280,12 @@ class SqliteReader:
         return page(condition, "d", bounds(which), after, newest_first=newest_first, above=above)
 
     def _has_few(self, source: str) -> bool:
-        """Whether few events came in by a source."""
+        """Whether few events came from a source."""
         counted = f"SELECT count(*) FROM (SELECT 1 FROM event WHERE source = ? LIMIT {MANY}) AS found"  # noqa: S608
         return int(self._read(counted, (source,))[0][0]) < MANY
 
     def _are_many(self, which: EventFilter) -> bool:
-        """Whether more events have the rule, the states or are unmatched than should be collected."""
+        """Whether too many events match the rule, the states or `unmatched` to collect them."""
         found = 0
         for text, values in event_sets(which):
             counted = f"SELECT count(*) FROM ({text} LIMIT {MANY - found}) AS found"  # noqa: S608 - constants
@@ -298,8 +298,8 @@ class SqliteReader:
         return self._connections.read(sql, bindings)
 
 
-#: Of the newest rows only: in a large store, reading all of them would take seconds.
-# From one to the next by the index on sources.
+#: Only of the newest rows: in a large store, reading all of them would take seconds.
+# Goes from one source to the next by the index on sources.
 _SOURCES = """
 WITH RECURSIVE found (source) AS (
     SELECT min(source) FROM event

@@ -12,10 +12,10 @@ log = structlog.get_logger()
 
 
 def release_running(connection: apsw.Connection) -> None:
-    """End the running attempts of a dead process as interrupted, uncounted; their deliveries become pending again.
+    """End the running attempts of a dead process as interrupted and uncounted. Their deliveries become pending again.
 
-    Only for the owner of the lock: no other process can be running them. Each is logged like any attempt that ends,
-    since the dead process could not do so. Raises apsw.Error.
+    Only the owner of the lock may do this: then no other process is running them. Each is logged like any attempt that
+    ends, since the dead process could not log it. Raises apsw.Error.
     """
     with connection:
         released = connection.execute(_RUNNING).fetchall()
@@ -25,7 +25,7 @@ def release_running(connection: apsw.Connection) -> None:
         ids = orjson.dumps([row[1] for row in released]).decode()
         states = {str(id_): str(state) for id_, state in connection.execute(_STATES, (ids,))}
         for row in dying:
-            if states[str(row[0])] == "dead":  # not one that is skipped
+            if states[str(row[0])] == "dead":  # others are skipped
                 connection.execute(LEFT, _left(row))
     for event, delivery, rule, action, target, number in released:
         log.warning(
@@ -62,7 +62,7 @@ def _left(row: tuple[object, ...]) -> tuple[str, str]:
 
 _ENDED = "the daemon ended under it"
 _TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it when that is fixed"
 )
 
 _RUNNING = """

@@ -23,7 +23,7 @@ DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
     " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
 )
-#: with what only lists and reports show
+#: with columns that only lists and reports show
 SHOWN_COLUMNS = f"{DELIVERY_COLUMNS}, d.blocked & 4, d.latest_key, d.once_key, d.skip_reason, d.skipped_for"
 _EVENT_WIDTH = 11
 _BODY, _SIZE = 6, 10  #: their places in EVENT_COLUMNS
@@ -31,7 +31,7 @@ _DELIVERY_WIDTH = 19
 _BLOCKED = 1  #: the bit of the column `blocked`, see schema_5.sql
 _SKIP_REASON = 22  #: its place in SHOWN_COLUMNS
 
-# The deliveries that a claim takes, as they will be: running, with the number of the attempt that the claim starts.
+# The deliveries that a claim takes, in their state after it: running, with the number of the new attempt.
 DUE_NOW = f"""
 SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
     1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
@@ -40,7 +40,7 @@ WHERE d.target = ? AND d.state = 'pending' AND d.blocked = 0 AND d.next_attempt_
 ORDER BY d.next_attempt_at, d.seq LIMIT ?
 """  # noqa: S608 - constants
 
-# The same for one delivery, whatever time it waits for.
+# The same for one delivery, whatever it waits for.
 DUE_ONE = f"""
 SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
     1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
@@ -58,8 +58,10 @@ FROM event e
 
 
 def with_body(connection: apsw.Connection, row: tuple[Any, ...], start: int = 0) -> tuple[Any, ...]:
-    """A row with EVENT_COLUMNS from `start` on: one whose body is in pieces gets it, as it is in the open transaction.
-    Raises StoreError, apsw.Error."""
+    """A row with EVENT_COLUMNS from column `start` on. A body in pieces is read and put in, from the open transaction.
+
+    Raises StoreError, apsw.Error.
+    """
     size = row[start + _SIZE]
     if size is None:
         return row
@@ -68,7 +70,7 @@ def with_body(connection: apsw.Connection, row: tuple[Any, ...], start: int = 0)
 
 
 def event_row(row: tuple[Any, ...]) -> Event:
-    """From EVENT_COLUMNS; `with_body` has put the body in."""
+    """An event, from EVENT_COLUMNS. `with_body` has put the body in."""
     id_, source, method, path, query, headers, body, ip, received_at, key, _ = row
     pairs = tuple([(name, value) for name, value in orjson.loads(headers)])
     return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
@@ -94,7 +96,7 @@ def delivery_row(row: tuple[Any, ...]) -> Delivery:
 
 
 def claimed_row(row: tuple[Any, ...], token: str, due: DueListener) -> Claim:
-    """From DUE_NOW. A body in pieces is left out, and `due` hears of it."""
+    """A claim, from a row of DUE_NOW. A body in pieces is left out, and `due` is told so."""
     if row[_SIZE] is not None:
         due.without_body(row[0], row[_SIZE])
     event = event_row(row[:_EVENT_WIDTH])

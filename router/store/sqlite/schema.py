@@ -14,7 +14,7 @@ def _script(name: str) -> str:
     return files("router.store.sqlite").joinpath(name).read_text()
 
 
-#: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
+#: SQL that migrates version 1, which is schema.sql, to 2, then 2 to 3, and so on
 _MIGRATIONS = tuple(_script(f"schema_{number}.sql") for number in range(2, 12))
 
 
@@ -27,7 +27,7 @@ def version_of(connection: apsw.Connection, path: Path) -> int:
     """The schema version, 0 for an empty file. Raises StoreError for another program's database or a newer version."""
     version = int(str(connection.pragma("user_version")))
     tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    # Other programs use user_version as well, so the tables are compared too.
+    # Other programs use user_version too, so the tables are compared as well.
     if tables and not (version > 0 and tables.issuperset(_TABLES)):
         raise StoreError(f"{path} is a database of some other program; give --store another name")
     if version > newest_version():
@@ -39,9 +39,12 @@ def version_of(connection: apsw.Connection, path: Path) -> int:
 
 
 def migrate(connection: apsw.Connection, path: Path, version: int) -> None:
-    """Bring a store to the newest version. Each step and its version number are one transaction, so after a crash the
-    next start goes on from a whole version. Raises StoreError, apsw.Error."""
-    mode = connection.pragma("journal_mode", "wal")  # kept in the file, but a copy made elsewhere may have lost it
+    """Migrate a store to the newest version.
+
+    Each step and its version number are one transaction, so after a crash the next start continues from a complete
+    version. Raises StoreError, apsw.Error.
+    """
+    mode = connection.pragma("journal_mode", "wal")  # stored in the file, but a copy made elsewhere may have lost it
     if mode != "wal":
         raise StoreError(f"the store {path} can't use a write-ahead log; put it on a local file system")
     if version == 0:

@@ -210,7 +210,7 @@ class SqliteStore(OperatorMethods):
         return self._writer.alive
 
     def faults(self) -> StoreFaults:
-        """See Store.faults. Its one writer meets no other."""
+        """See Store.faults. With one writer there are no deadlocks."""
         return StoreFaults(self._writer.errors)
 
     def writable(self) -> bool:

@@ -30,27 +30,27 @@ from router.store.sqlite.large_bodies import BeginLarge, LargeBodies
 from router.store.sqlite.targets import DUE
 from router.store.write_queue import WriteQueue
 
-STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
-NOTICE_SECONDS = 0.2  #: how often the writer looks for commits of an operator's command; a look takes 3 µs
-PROBE_SECONDS = 1.0  #: how often an idle writer that can't commit tries whether it can again
-FULL_DISK_PROBE_SECONDS = 10.0  #: the same for a writer whose last commit worked, while its disk looks full
-LOW_BYTES = 1024 * 1024  #: of room on the disk, below which it looks full
+STALLED_SECONDS = 5.0  #: of one transaction; beyond this, appends are refused at once and don't queue
+NOTICE_SECONDS = 0.2  #: how often the writer checks for commits of an operator's command; a check takes 3 µs
+PROBE_SECONDS = 1.0  #: how often an idle writer whose commits fail tries again
+FULL_DISK_PROBE_SECONDS = 10.0  #: the same for a writer whose last commit worked although its disk looks full
+LOW_BYTES = 1024 * 1024  #: of free space; with less the disk looks full
 _PROBE_ROOM = 256 * 1024  #: bytes that must fit before the store counts as healthy again; fewer may fit by chance
-_WAL_KEPT = 64 * 1024 * 1024  #: bytes that the write-ahead log is cut back to after a long reader let it grow
+_WAL_KEPT = 64 * 1024 * 1024  #: bytes to which the write-ahead log is cut after a long reader let it grow
 
 log = structlog.get_logger()
 
 Batch = list[tuple[WriteJob, "Future[Any]"]]
 
-# Errors of one row.
+# Errors of a single row.
 _UNSTORABLE = (apsw.Error, ValueError, TypeError, OverflowError)
 
 
 class _FileGone(Exception):
-    """The store's name leads to another file than the open one, or to none."""
+    """The store's name leads to another file than the open one, or to no file."""
 
 
-# Errors of the file or the disk, which another try may not meet.
+# Errors of the file or the disk, which may be gone at the next try.
 _UNAVAILABLE = (
     _FileGone,
     apsw.FullError,
@@ -88,12 +88,12 @@ class Writer:
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
-        self.errors = 0  #: transactions that could not be made
+        self.errors = 0  #: failed transactions
         self._probed_at = float("-inf")
         self._path = path
         self._connection = connect(path)
         self._file = file_identity(path)
-        self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, beside the commits
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer folds the log, beside the commits
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
         self._others = self._commits_of_others()
         self._noticed_at = time.monotonic()
@@ -110,7 +110,7 @@ class Writer:
 
     @property
     def stalled(self) -> bool:
-        """Whether the current transaction takes so long that no appends are taken. Any thread may ask."""
+        """Whether the current transaction takes so long that appends are refused. Any thread may ask."""
         since = self._writing_since
         return since is not None and time.monotonic() - since > STALLED_SECONDS
 
@@ -125,7 +125,9 @@ class Writer:
 
     def stop(self) -> None:
         """Commit the queued jobs, then end the threads: the writer first, since it hands work to the checkpointer.
-        No job is accepted from here on."""
+
+        Later jobs are refused.
+        """
         self._queue.close()
         self._thread.join()
         self._checkpointer.close()
@@ -164,8 +166,11 @@ class Writer:
         return batch
 
     def _probe(self) -> None:
-        """Try a commit when the store is unhealthy or looks so. Readiness depends on `healthy`, and without traffic no
-        other commit would find a full disk or a removed file, or that they are mended."""
+        """Try a commit when the store is unhealthy or looks so.
+
+        Readiness depends on `healthy`. Without traffic no other commit would notice a full disk or a removed file, or
+        that it works again.
+        """
         if time.monotonic() < self._probed_at + (FULL_DISK_PROBE_SECONDS if self.healthy else PROBE_SECONDS):
             return
         if self.healthy and self._looks_healthy():
@@ -173,7 +178,7 @@ class Writer:
         self._probed_at = time.monotonic()
         self._write([(CommitProbe(_PROBE_ROOM), Future())])
         if self.healthy:
-            self._write([(CommitProbe(0), Future())])  # remove the probe's row again
+            self._write([(CommitProbe(0), Future())])  # removes the probe's row
 
     def _looks_healthy(self) -> bool:
         """Whether the disk has room and the file is the open one. Writes nothing: only a failed commit proves more."""
@@ -183,11 +188,11 @@ class Writer:
             return False
 
     def _notice(self) -> None:
-        """Report deliveries that another process made due: its commits don't come through the queue."""
+        """Report deliveries that another process made due. Its commits bypass the queue."""
         if time.monotonic() < self._noticed_at + NOTICE_SECONDS:
             return
         self._noticed_at = time.monotonic()
-        with contextlib.suppress(apsw.Error):  # the next look tries again
+        with contextlib.suppress(apsw.Error):  # the next check tries again
             others = self._commits_of_others()
             if others != self._others:
                 self._others_committed()
@@ -218,14 +223,14 @@ class Writer:
             return
         self._rollback()
         if len(batch) > 1:
-            # By halves and in order, so that one bad row among many costs few commits.
+            # Try halves, in order, so that one bad row among many costs few commits.
             self._write(batch[: len(batch) // 2])
             self._write(batch[len(batch) // 2 :])
             return
         _fail(batch, StoreError(f"this can't be stored: {_reason(fault)}"))
 
     def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
-        # On a full disk a small commit fits now and then. It is no proof of room: `healthy` would flip at each event.
+        # On a full disk a small commit sometimes fits. It proves no free space: `healthy` would change with each event.
         if not self.healthy and (self._looks_healthy() or _has_probe(batch)):
             log.info("store commits again")
             self.healthy = True
@@ -252,15 +257,16 @@ class Writer:
             self._took = time.monotonic() - began
 
     def _commit(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
-        # Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of
-        # one transaction ran, as long as those of a kind keep theirs. Claims run last, to get what the others made due.
+        # Jobs of one kind run together, since a dozen cost hardly more than one. Nobody sees in which order the jobs of
+        # one transaction ran, as long as those of a kind keep theirs. Claims run last, so that they see what others
+        # made due.
         kinds: dict[type[WriteJob], list[int]] = {}
         for index, job in enumerate(jobs):
             kinds.setdefault(type(job), []).append(index)
         results: list[Any] = [None] * len(jobs)
-        # A commit to a removed file is lost when this process ends, so it must not be reported as durable.
+        # A commit to a removed file is lost when this process ends, so it must not count as durable.
         if file_identity(self._path) != self._file:
-            raise _FileGone(f"{self._path} was removed or replaced; put it back, or start the daemon anew")
+            raise _FileGone(f"{self._path} was removed or replaced; put it back, or restart the daemon")
         self._connection.execute("BEGIN IMMEDIATE")
         for kind in sorted(kinds, key=lambda kind: kind is ClaimDue):
             done = kind.run(self._connection, [jobs[index] for index in kinds[kind]], changes)
@@ -277,7 +283,7 @@ class Writer:
     def _report(self, report: Callable[[], None]) -> None:
         try:
             report()
-        except Exception:  # a listener's fault must not end the writer
+        except Exception:  # a faulty listener must not end the writer
             log.exception("the store's listener failed")
 
 

@@ -1,4 +1,4 @@
-"""The filters of templates: Jinja's, each with a limit on its work, and a few of our own.
+"""The filters of templates: Jinja's, each with a limit on its work, and some of our own.
 
 Templates can use only the filters of this package. Jinja has more, but a filter without a limit could stop the whole
 daemon.

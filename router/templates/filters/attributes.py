@@ -1,4 +1,4 @@
-"""What filters read of each item: an attribute such as `author.name`, and texts without their case."""
+"""What filters read from each item: an attribute such as `author.name`, and texts in lower case."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def attribute_getter(
 def attributes_getter(
     c: RenderContext, attributes: Any, change: Callable[[Any], Any] | None = None
 ) -> Callable[[Any], list[Any]]:
-    """As attribute_getter, for several attributes with commas between them."""
+    """Like attribute_getter, for several attributes separated by commas."""
     steps = attribute_steps(c, attributes)
     paths = [_path(one) for one in (attributes.split(",") if isinstance(attributes, str) else [attributes])]
 
@@ -58,7 +58,7 @@ def attribute_steps(c: RenderContext, attribute: Any) -> int:
     if not isinstance(attribute, str):
         return 5
     c.budget.charge(10 + len(attribute) // 2)
-    # Reading a longer number takes Python long.
+    # Python needs long to read a longer number.
     if any(len(part) > MAX_DIGITS for part in attribute.replace(",", ".").split(".") if part.isdigit()):
         raise TooMuchWork(f"attribute: a number of more than {MAX_DIGITS} digits is too large")
     return 5 * (1 + attribute.count(".") + attribute.count(","))

@@ -1,4 +1,4 @@
-"""Filters that code and decode: base64, hashes, HMAC, JSON."""
+"""Filters that encode and decode: base64, hashes, HMAC, JSON."""
 
 import base64
 import binascii
@@ -51,13 +51,13 @@ for _name in ALGORITHMS:
 
 
 def check_algorithm(algorithm: Any) -> None:
-    """Raise RenderError unless hmac knows it."""
+    """Raise RenderError unless hmac has this algorithm."""
     if algorithm not in ALGORITHMS:
         raise RenderError(_TAKEN)
 
 
 def check_encoding(encoding: Any) -> None:
-    """Raise RenderError unless hmac knows it."""
+    """Raise RenderError unless hmac has this encoding."""
     if encoding not in ("hex", "base64"):
         raise RenderError(_TAKEN)
 

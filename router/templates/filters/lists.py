@@ -1,4 +1,4 @@
-"""Filters that take lists and mappings apart and put them together."""
+"""Filters that split and join lists and mappings."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def _rejectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _charged_items(c: RenderContext, value: Any, attribute: Any = None) -> Any:
-    """The items, each charged. An empty or missing value stays as it is, as in Jinja."""
+    """The items, each charged. An empty or missing value is returned unchanged, as in Jinja."""
     if isinstance(value, jinja2.Undefined) or not value:
         return value
     steps = 10 + attribute_steps(c, attribute)

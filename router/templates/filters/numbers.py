@@ -1,4 +1,4 @@
-"""Filters that make numbers, or write them."""
+"""Filters that compute or write numbers."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,14 +18,14 @@ from router.templates.text import check_defined
 _WITHOUT_PLACES = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE_PLACES = "BHD IQD JOD KWD LYD OMR TND"
 _PLACES = {**dict.fromkeys(_WITHOUT_PLACES.split(), 0), **dict.fromkeys(_THREE_PLACES.split(), 3)}
-"""Of currencies whose smallest unit is no hundredth (ISO 4217)."""
+"""Places of currencies whose smallest unit is not a hundredth (ISO 4217)."""
 MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches from 10^-324 to 10^308
 
 
 @template_filter("number")
 def _number(c: RenderContext, value: Any, places: int | None = None, thousands: str = "", point: str = ".") -> str:
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # reading it raises the error
+        return str(value)  # raises the error of an undefined value
     return decimal_text(c.budget, value, places, thousands, point)
 
 
@@ -40,7 +40,7 @@ def _money(c: RenderContext, value: Any, currency: str, thousands: str = "", poi
     c.budget.charge(40)
     check_currency(currency)
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # raises its own error
+        return str(value)  # raises the error of an undefined value
     code = currency.upper()
     places = _PLACES.get(code, 2)
     text = decimal_text(c.budget, value)

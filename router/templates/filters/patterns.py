@@ -1,4 +1,4 @@
-"""Filters that look for patterns: by RE2, whose work grows with the text alone."""
+"""Filters that search for patterns, with RE2: its work grows only with the text."""
 
 import functools
 import re
@@ -14,15 +14,15 @@ from router.templates.filters.registry import template_filter
 from router.templates.text import as_text, text_of
 
 LONGEST_PATTERN = 500  #: characters; a pattern is written by hand
-MAX_PIECES = 100_000  #: of a split text
-_PATTERN_MEMORY = 1024 * 1024  #: bytes, by which RE2 bounds a compiled pattern
+MAX_PIECES = 100_000  #: pieces of a split text
+_PATTERN_MEMORY = 1024 * 1024  #: bytes that RE2 may use for a compiled pattern
 _COMPILE_STEPS = 500  #: to compile a pattern, some 0.1 ms
 _MATCH_STEPS = 10  #: to find and replace a match
 _REFERENCE = re.compile(r"\\(\d|\\)")
 
 
 def compiled(pattern: str) -> Any:
-    """The pattern. Raises RenderError, which says what is wrong with it."""
+    """The compiled pattern. Raises RenderError with what is wrong in it."""
     if len(pattern) > LONGEST_PATTERN:
         raise RenderError(f"a pattern has at most {LONGEST_PATTERN} characters")
     return _compiled(pattern)
@@ -41,18 +41,19 @@ def _compiled(pattern: str) -> Any:
 
 
 def check_groups(pattern: Any, parts: Sequence[str]) -> None:
-    """Raise RenderError unless the pattern has the groups that a replacement names; `parts` of `replacement_parts`."""
+    """Raise RenderError unless the pattern has the groups that a replacement names. `parts` come from
+    `replacement_parts`."""
     if any(part.isdigit() and int(part) > pattern.groups for part in parts[1::2]):
         raise RenderError(f"the pattern has {pattern.groups} groups; \\0 is all of the match")
 
 
 def replacement_parts(replacement: str) -> list[str]:
-    """Text, reference, text, …"""
+    """The replacement in parts: text, reference, text, …"""
     return _REFERENCE.split(replacement)
 
 
 def check_separator(separator: Any) -> None:
-    """Raise RenderError unless a text can be split there."""
+    """Raise RenderError unless a text can be split at this separator."""
     if not (separator is None or (isinstance(separator, str) and separator)):
         raise RenderError("split takes a text that is not empty, and the number of cuts at most")
 

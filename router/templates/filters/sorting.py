@@ -1,4 +1,4 @@
-"""Filters that compare the items of a list: sort, group, and find the least, the greatest and the different ones."""
+"""Filters that compare the items of a list: sort, group, minimum, maximum and unique."""
 
 import heapq
 import math
@@ -20,7 +20,7 @@ _SORTED_STEPS = 2_000  #: to read all keys of a piece once
 
 
 def _sorted(budget: RenderBudget, items: Any, key: Callable[[Any], Any], *, reverse: bool) -> list[Any]:
-    """A stable sort in pieces: a single call of `sorted` can't be interrupted."""
+    """A stable sort in pieces. A single call of `sorted` could not be interrupted."""
     pairs = [(key(item), item) for item in each(budget, items, 4)]
     before = budget.left
     budget.charge_value([pair[0] for pair in pairs], "sort", 8)

@@ -39,7 +39,7 @@ def _title(c: RenderContext, value: Any) -> Any:
 def _trim(c: RenderContext, value: Any, chars: str | None = None) -> str:
     text = text_of(c.budget, value, "trim")
     if chars is not None:
-        # Each character of the text may be searched in all of `chars`.
+        # Each character of the text may be compared with all of `chars`.
         c.budget.charge(len(text) * len(chars) // COPIED_PER_STEP)
     return text.strip(chars)
 
@@ -88,7 +88,7 @@ def _center(c: RenderContext, value: Any, width: int = 80) -> str:
 def _indent(c: RenderContext, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
     text = text_of(c.budget, value, "indent", 4)
     wide = len(width) if isinstance(width, str) else width
-    lines = len(text.splitlines()) + 1  # as Jinja does it: a line ends at \r, U+2028 and others too
+    lines = len(text.splitlines()) + 1  # lines end at \r, U+2028 and others too, as in Jinja
     c.budget.charge_text(len(text) + lines * max(0, wide), "indent")
     return jinja_filter(c, "indent", text, width, first, blank)
 
@@ -111,7 +111,7 @@ def _wordwrap(
     lines = []
     for line in text.splitlines():
         words = line.split()
-        # A long word is cut many times, and each time the rest is copied.
+        # A long word is cut many times, and each cut copies the rest.
         cuts = sum(len(word) // width * (10 + len(word) // COPIED_PER_STEP) for word in words)
         c.budget.charge(80 + 20 * len(words) + cuts)
         lines.append(jinja_filter(c, "wordwrap", line, width, break_long_words, end, break_on_hyphens))

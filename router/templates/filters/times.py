@@ -1,4 +1,4 @@
-"""Filters for times: read them, put them into a zone, write them."""
+"""Filters for times: read them, convert them to a zone, write them."""
 
 import re
 from datetime import UTC, datetime, tzinfo
@@ -12,8 +12,8 @@ from router.templates.filters.registry import template_filter
 from router.templates.text import check_defined
 
 LONGEST_FORMAT = 100  #: characters
-WRITTEN = "YmdHMSfzZaAbBjpIyeuGV%"  #: conversions of `format_time`
-READ = "YmdHMSfzbBjpIy%"  #: those that a text can be read by
+WRITTEN = "YmdHMSfzZaAbBjpIyeuGV%"  #: conversions that `format_time` may use
+READ = "YmdHMSfzbBjpIy%"  #: conversions with which a text can be read
 _CONVERSION = re.compile(r"%(.?)", re.DOTALL)
 _STEPS = 100  #: of each filter, some 20 µs
 _ISO = "%Y-%m-%dT%H:%M:%S.%f"
@@ -34,7 +34,7 @@ def zone_of(name: str) -> tzinfo:
         raise RenderError("a zone is a name such as Europe/Berlin or UTC")
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # an unknown name, one that is a path, or a folder
+    except (KeyError, ValueError, OSError):  # an unknown name, a path, or a folder
         raise RenderError("a zone is a name such as Europe/Berlin or UTC; this one is unknown") from None
 
 
@@ -45,7 +45,7 @@ def _time(c: RenderContext, value: Any, what: str) -> datetime:
     ms = time_ms(value)
     if ms is None:
         raise RenderError(f"{what} takes a time: ISO 8601 with a zone, or a Unix time; | to_time(format) reads others")
-    if isinstance(value, str):  # its own zone is kept
+    if isinstance(value, str):  # a text keeps its own zone
         text = value[:-4] + "+00:00" if value.endswith(" UTC") else value
         return datetime.fromisoformat(text)
     try:
@@ -88,7 +88,7 @@ def _format_time(c: RenderContext, value: Any, format: str, zone: str | None = N
 
 
 def check_unit(unit: Any) -> None:
-    """Raise RenderError unless it is a unit of Unix times."""
+    """Raise RenderError unless this is a unit of Unix times."""
     if unit not in ("s", "ms"):
         raise RenderError("to_unix takes s or ms")
 

@@ -62,13 +62,15 @@ def test_the_default_line_of_an_item_has_the_item(act: Make, job: Make, attempt:
     assert json.loads((tmp_path / "e.jsonl").read_text())["item"] == {"b": 2}
 
 
-def test_a_templated_line_stays_one_line(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_a_line_break_in_a_payload_does_not_split_a_templated_line(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
     attempt(act("append", {"path": "a.txt", "line": "{{ payload.t }} by {{ source }}"}), job({"t": "a\r\nforged"}))
 
     assert (tmp_path / "a.txt").read_text() == "a\\r\\nforged by github\n"
 
 
-def test_a_line_that_is_too_much_work_is_dead_and_nothing_is_written(
+def test_a_line_beyond_the_template_budget_fails_for_good_and_writes_nothing(
     act: Make, job: Make, attempt: Attempt, tmp_path: Path
 ) -> None:
     loops = "{% for a in payload.n %}{% for b in payload.n %}{{ a }}{% endfor %}{% endfor %}"

@@ -209,8 +209,8 @@ def test_a_leading_dash_is_allowed_after_a_double_dash_or_in_constant_text(
 @pytest.mark.parametrize(
     ("argv", "prepare", "error"),
     [
-        (["./none.sh"], lambda folder: None, "none.sh is not there"),
-        (["none-such-program"], lambda folder: None, "none-such-program is not there"),
+        (["./none.sh"], lambda folder: None, "none.sh does not exist"),
+        (["none-such-program"], lambda folder: None, "none-such-program does not exist"),
         (["./plain"], lambda folder: (folder / "plain").write_text("x"), "plain is not executable"),
         (
             ["./odd"],
@@ -252,8 +252,8 @@ def test_the_error_for_a_program_that_cannot_start_says_why(
         ({"shell": " "}, "expected a script"),
         ({"argv": ["echo"], "env": {"a-b": "x"}}, "env.a-b: an environment variable's name"),
         ({"argv": ["echo"], "cwd": "{{ payload.x }}"}, "cwd is constant"),
-        ({"argv": ["echo"], "cwd": "nowhere"}, "this folder is not there"),
-        ({"argv": ["./none.sh"]}, "this program is not there"),
+        ({"argv": ["echo"], "cwd": "nowhere"}, "this folder does not exist"),
+        ({"argv": ["./none.sh"]}, "this program does not exist"),
     ],
 )
 def test_wrong_options_are_reported_with_their_place(faults: Make, options: dict[str, Any], message: str) -> None:

@@ -59,7 +59,7 @@ def _close(*programs: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.mark.parametrize("told", ["starts {pipe}", "starts {pipe}\nruns {pipe} {pid}"])
-def test_the_end_of_the_pipe_ends_all_that_runs_also_what_was_only_just_started(told: str) -> None:
+def test_the_end_of_the_pipe_kills_all_commands_including_one_just_started(told: str) -> None:
     guard, program = _guard(), _sleeper()
     pipe = _pipe_of(program)
 
@@ -70,7 +70,7 @@ def test_the_end_of_the_pipe_ends_all_that_runs_also_what_was_only_just_started(
     _close(program)
 
 
-def test_what_ended_is_not_touched() -> None:
+def test_commands_that_have_ended_are_not_killed() -> None:
     guard, program = _guard(), _sleeper()
     pipe = _pipe_of(program)
 
@@ -82,7 +82,7 @@ def test_what_ended_is_not_touched() -> None:
     _close(program)
 
 
-def test_the_end_of_the_lease_ends_all_that_runs_and_what_starts_before_a_renewal() -> None:
+def test_the_end_of_the_lease_kills_all_commands_until_it_is_renewed() -> None:
     guard, first, second, third = _guard(), _sleeper(), _sleeper(), _sleeper()
     pipes = [_pipe_of(program) for program in (first, second, third)]
 
@@ -136,7 +136,7 @@ def test_commands_run_without_a_guard_when_none_can_be_started(
     assert asyncio.run(run()).kind is OutcomeKind.SUCCEEDED
 
 
-def test_a_frozen_guard_holds_nothing_up_and_is_replaced() -> None:
+def test_a_frozen_guard_delays_nothing_and_is_replaced() -> None:
     async def run() -> None:
         async with open_threads("spawn", 4) as threads:
             guard = Guard(threads, Lease())

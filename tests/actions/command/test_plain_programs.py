@@ -81,7 +81,7 @@ SPELLINGS = (
 
 
 @each("program", OTHERS)
-def test_a_program_that_may_run_text_as_code_gets_none(faults: Make, program: str) -> None:
+def test_a_program_that_may_run_text_as_code_gets_no_senders_text(faults: Make, program: str) -> None:
     for spelling in SPELLINGS:
         argv = spelling.format(program).split()
         for more in (["{{ payload.x }}"], ["--", "{{ payload.x }}"], ["a={{ payload.x }}"], ["--x={{ payload.x }}"]):
@@ -120,7 +120,7 @@ def test_a_plain_program_may_get_senders_text(faults: Make, program: str) -> Non
 
 
 @pytest.mark.parametrize("program", sorted(READERS))
-def test_a_reader_may_get_the_body_but_no_argument(faults: Make, program: str) -> None:
+def test_a_program_that_only_reads_may_get_the_body_but_no_senders_text_as_argument(faults: Make, program: str) -> None:
     assert faults("command", {"argv": [program, "x"]}) == []
     assert faults("command", {"argv": [program, "{{ payload.x }}"], "stdin": "none"})
 
@@ -145,7 +145,7 @@ def _own(path: Path, text: str) -> str:
         ),
     ],
 )
-def test_a_script_of_ones_own_is_plain(faults: Make, tmp_path: Path, line: str) -> None:
+def test_a_script_in_the_rules_folder_is_plain(faults: Make, tmp_path: Path, line: str) -> None:
     script = _own(tmp_path / "own", f"#!{line}\n")
 
     for before in ([], ["env", "A=b"], ["sudo", "-u", "deploy"], ["timeout", "-k", "1", "5"], ["flock", "lock"]):
@@ -196,7 +196,7 @@ def test_a_plain_name_that_links_to_another_program_is_not_plain(faults: Make, t
     assert faults("command", {"argv": ["./cat", "{{ payload.x }}"]})
 
 
-def test_a_script_outside_the_rules_folder_is_not_ones_own(
+def test_a_script_outside_the_rules_folder_is_not_plain(
     faults: Make, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -317,7 +317,7 @@ def test_a_variable_that_programs_read_may_hold_no_senders_text(faults: Make, na
         "OLD_REF2",
     ],
 )
-def test_a_variable_of_ones_own_may_hold_senders_text(faults: Make, name: str) -> None:
+def test_a_variable_that_no_program_reads_may_hold_senders_text(faults: Make, name: str) -> None:
     assert faults("command", {"shell": "true", "env": {name: "{{ payload.x }}"}}) == []
 
 

@@ -455,7 +455,7 @@ def test_malformed_responses_fail_the_attempt(
 
     assert (outcome.kind, outcome.status) == (kind, status)
     if kind is OutcomeKind.RETRY and status is None:
-        assert "no valid HTTP" in outcome.error
+        assert "not valid HTTP" in outcome.error
 
 
 @pytest.mark.parametrize("head", [b"", _OK])

@@ -70,7 +70,7 @@ def test_auth_is_sent_in_its_header(
     assert "of-the-sender" not in request.values()
 
 
-def test_an_action_s_own_auth_goes_before_that_of_its_target(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_an_actions_own_auth_replaces_that_of_its_target(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     with tls_server() as server:
         targets = f'targets: {{t: {{url: "http://127.0.0.1:{server.port}", auth: {{bearer: {{env: TOKEN}}}}}}}}'
         action = _action(tmp_path, "{target: t, auth: {header: X-Key, value: {env: PASSWORD}}}", targets)
@@ -82,7 +82,7 @@ def test_an_action_s_own_auth_goes_before_that_of_its_target(tmp_path: Path, job
     assert "Authorization" not in request
 
 
-def test_a_redirect_takes_no_auth_elsewhere(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_auth_is_not_sent_to_where_a_redirect_leads(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     with tls_server() as server, tls_server() as elsewhere:
         server.status, server.location = 307, f"http://127.0.0.1:{elsewhere.port}/"
         action = _action(tmp_path, f'{{url: "http://127.0.0.1:{server.port}/", auth: {{bearer: {{env: TOKEN}}}}}}')
@@ -95,7 +95,7 @@ def test_a_redirect_takes_no_auth_elsewhere(tmp_path: Path, job: Make, attempt: 
 
 
 @pytest.mark.parametrize("body", ["original", "payload"])
-def test_a_client_certificate_and_an_authority_of_ones_own(
+def test_a_forward_can_use_a_client_certificate_and_a_private_authority(
     tmp_path: Path, job: Make, attempt: Attempt, body: str
 ) -> None:
     authority = Authority(tmp_path)
@@ -124,7 +124,7 @@ def test_a_server_of_another_authority_is_not_trusted(tmp_path: Path, job: Make,
 
 
 @pytest.mark.parametrize("given", ["none", "foreign"])
-def test_a_server_that_wants_another_client_certificate_is_named(
+def test_a_server_that_refuses_the_client_certificate_is_named(
     tmp_path: Path, job: Make, attempt: Attempt, given: str
 ) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other authority")
@@ -161,7 +161,9 @@ def test_a_renewed_certificate_is_used_after_the_next_load(tmp_path: Path, job: 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("user", [None, "us3r:pr0xy-pass"])
-def test_a_proxy_is_gone_through(tmp_path: Path, job: Make, attempt: Attempt, scheme: str, user: str | None) -> None:
+def test_a_forward_goes_through_its_proxy(
+    tmp_path: Path, job: Make, attempt: Attempt, scheme: str, user: str | None
+) -> None:
     authority = Authority(tmp_path)
     with tls_server(authority.issue() if scheme == "https" else None) as server, proxy_server(user) as proxy:
         through = f"http://127.0.0.1:{proxy.port}"
@@ -185,7 +187,7 @@ def test_a_proxy_is_gone_through(tmp_path: Path, job: Make, attempt: Attempt, sc
         assert proxy.asked == [f"POST http://localhost:{server.port}/in"] * 2
 
 
-def test_what_is_wrong_with_a_proxy_is_named(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_the_error_for_a_failing_proxy_names_the_cause(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     gone = free_port()
     with proxy_server("us3r:another") as proxy:
         place = f"http://127.0.0.1:{proxy.port}"
@@ -194,7 +196,7 @@ def test_what_is_wrong_with_a_proxy_is_named(tmp_path: Path, job: Make, attempt:
         plain = attempt(_action(tmp_path, f'{{url: "http://localhost/", proxy: {given}}}'), job({}))
         down = attempt(_action(tmp_path, f'{{url: "https://localhost/", proxy: "http://127.0.0.1:{gone}"}}'), job({}))
 
-    assert wrong.error == f"the proxy {place} wants other credentials (HTTP 407); see username and password of proxy"
+    assert wrong.error == f"the proxy {place} refuses the credentials (HTTP 407); see username and password of proxy"
     assert (plain.error, plain.status) == (wrong.error, 407)
     assert down.error == f"no connection to the proxy http://127.0.0.1:{gone}: Connection refused"
 
@@ -267,7 +269,7 @@ def test_a_file_that_can_t_be_used_is_named_with_its_place(tmp_path: Path, tls: 
     assert found.startswith(problem)
 
 
-def test_an_expired_certificate_is_a_warning_so_that_events_are_taken(tmp_path: Path) -> None:
+def test_an_expired_certificate_is_only_a_warning(tmp_path: Path) -> None:
     Authority(tmp_path).issue("old", timedelta(hours=-2), timedelta(hours=-1))
 
     loaded = _load(tmp_path, '{url: "https://a.example/", tls: {cert: old.pem, key: old.key}}')
@@ -284,7 +286,7 @@ def test_a_missing_file_is_a_note_when_nothing_will_run(tmp_path: Path, job: Mak
     assert note.level == "note"
     outcome = attempt(loaded.require().actions["r", "forward"].action, job({}))
     assert outcome.kind == "retry"
-    assert outcome.error.startswith("no connection can be made by the files of tls: gone.pem")
+    assert outcome.error.startswith("no connection can be made with the files of tls: gone.pem")
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ def test_a_missing_file_is_a_note_when_nothing_will_run(tmp_path: Path, job: Mak
         ("proxy: 3128", ".proxy: expected a mapping"),
     ],
 )
-def test_what_can_t_be_meant_is_an_error_at_its_place(tmp_path: Path, forward: str, problem: str) -> None:
+def test_wrong_options_are_reported_with_their_place(tmp_path: Path, forward: str, problem: str) -> None:
     environ = {**ENVIRON, "BROKEN": "two\nlines-of-text"}
 
     [found] = _problems(tmp_path, f"{{url: 'https://a.example/', {forward}}}", environ=environ)
@@ -331,7 +333,7 @@ def test_what_can_t_be_meant_is_an_error_at_its_place(tmp_path: Path, forward: s
 
 
 @pytest.mark.parametrize("key", ["tls: {ca: x}", "proxy: http://p.example"])
-def test_only_the_target_says_how_it_is_reached(tmp_path: Path, key: str) -> None:
+def test_an_action_cannot_set_the_connection_of_its_target(tmp_path: Path, key: str) -> None:
     (tmp_path / "x").write_bytes(Authority(tmp_path).path.read_bytes())
 
     [found] = _problems(tmp_path, f"{{target: t, {key}}}", "targets: {t: {url: 'https://a.example'}}")
@@ -356,7 +358,7 @@ def test_tls_needs_https(tmp_path: Path) -> None:
         ("url: 'https://a.example/', tls: {ca: .}", ".tls.ca: . can't be read: Is a directory"),
     ],
 )
-def test_tls_of_a_target_that_can_t_work_is_an_error(tmp_path: Path, target: str, problem: str) -> None:
+def test_tls_of_a_target_with_an_http_url_is_an_error(tmp_path: Path, target: str, problem: str) -> None:
     Authority(tmp_path)
 
     loaded = _load(tmp_path, "{target: t}", f"targets: {{t: {{{target}}}}}").problems

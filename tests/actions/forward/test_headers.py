@@ -54,7 +54,7 @@ def test_all_other_headers_are_dropped(name: str) -> None:
     assert passed([(name, "root")], only=None, original=True).stopped == [name]
 
 
-def test_a_header_that_the_source_names_passes_in_that_spelling() -> None:
+def test_a_header_that_the_source_names_passes_only_in_that_spelling() -> None:
     given = ("X-GitHub-Event", "x-hub-signature-256", "X_GitHub_Event", "X-Hub-Signature")
 
     assert names(*given, named=GITHUB) == ["X-GitHub-Event", "x-hub-signature-256"]
@@ -70,7 +70,7 @@ def test_no_spelling_brings_back_a_dropped_header(name: str) -> None:
     assert passed([(name, "v")], only=None, original=True).stopped == []  # it never passed, so nobody is told
 
 
-def test_pass_headers_takes_the_place_of_the_list() -> None:
+def test_pass_headers_replaces_the_default_list() -> None:
     given = ["X-WEBAUTH-USER", "X-GitHub-Event", "Accept", "Content-Type"]
 
     assert names(*given, only=("*",)) == given
@@ -86,7 +86,7 @@ def test_headers_named_by_connection_are_dropped() -> None:
     assert (found.items, found.stopped) == ([("Accept", "2")], [])
 
 
-def test_signatures_of_the_original_go_with_the_original_only() -> None:
+def test_signatures_of_the_original_body_pass_only_with_that_body() -> None:
     given = ("X-Hub-Signature-256", "X-GitHub-Event", "Content-Encoding")
 
     assert names(*given, named=GITHUB, original=False) == ["X-GitHub-Event"]
@@ -104,7 +104,7 @@ def test_headers_of_the_event_do_not_count_as_telling_who_calls(name: str) -> No
     assert not tells_who_calls(name)
 
 
-def test_each_dropped_name_is_logged_once_a_source_up_to_a_limit() -> None:
+def test_each_dropped_name_is_logged_once_for_each_source_up_to_a_limit() -> None:
     stopped = StoppedHeaders()
 
     with capture_logs() as logs:

@@ -8,7 +8,7 @@ from router.actions.forward.sent import LONGEST_VALUE, MOST_HEADERS, START_BYTES
 from router.client.exchange import Request
 
 
-def test_method_place_headers_and_the_begin_of_the_body_are_kept() -> None:
+def test_method_url_headers_and_the_start_of_the_body_are_stored() -> None:
     body = b"{" + b"x" * 1000
     sent = sent_of(Request("PUT", "https://ci.example/build", [("X-A", "1"), ("X-A", "2")], body))
 
@@ -17,7 +17,7 @@ def test_method_place_headers_and_the_begin_of_the_body_are_kept() -> None:
     assert sent.start == body[:START_BYTES].decode()
 
 
-def test_no_credential_is_kept() -> None:
+def test_no_credential_is_stored() -> None:
     headers = [
         ("Authorization", "Basic c2VjcmV0"),
         ("Cookie", "s=secret"),
@@ -34,7 +34,7 @@ def test_no_credential_is_kept() -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff" * 100_000, b""])
-def test_the_kept_part_of_a_request_is_bounded(body: bytes) -> None:
+def test_the_stored_part_of_a_request_is_bounded(body: bytes) -> None:
     sent = sent_of(Request("POST", "https://ci.example/" + "a" * 9000, [("X" * 900, "v" * 9000)] * 900, body))
 
     assert len(sent.headers) == MOST_HEADERS

@@ -68,7 +68,7 @@ def test_an_event_is_found_by_the_beginning_of_its_id_by_last_and_by_a_delivery(
     assert admin.get(f"/api/deliveries/{last[:34]}")["id"] == last
 
 
-def test_a_404_says_what_the_id_is_instead(admin: Admin) -> None:
+def test_the_404_for_a_deliverys_id_says_that_it_is_a_delivery(admin: Admin) -> None:
     event = admin.receive({"ref": "main"})
     other = admin.receive({"ref": "main"})
 
@@ -96,7 +96,7 @@ def test_an_explanation_says_why_and_masks_secrets(admin: Admin) -> None:
     assert "planted" not in str(shown)
 
 
-def test_an_event_is_explained_by_the_rules_of_then_or_of_now(admin: Admin, tmp_path: Path) -> None:
+def test_an_event_is_explained_by_its_recorded_or_by_the_current_rules(admin: Admin, tmp_path: Path) -> None:
     event, then = admin.receive({"ref": "main"}), admin.ruleset.hash
     text = RULES.replace("$.ref: main", "$.ref: other")
     admin.ruleset = Loader(REGISTRIES, {"PLANTED": "x"}).load(text, "rules.yaml", tmp_path).require()
@@ -111,7 +111,7 @@ def test_an_event_is_explained_by_the_rules_of_then_or_of_now(admin: Admin, tmp_
     assert (routing["ruleset"], routing["ruleset_first_at_ms"], routing["matched"]) == (then, NOW, ["deploy main"])
 
 
-def test_rules_of_then_that_are_gone_are_said_to_be(admin: Admin) -> None:
+def test_missing_recorded_rules_are_reported(admin: Admin) -> None:
     stored = admin.store.event(admin.receive({"ref": "main"}))
     assert stored is not None
     lost = replace(stored, id=uuid7(NOW))
@@ -258,7 +258,7 @@ def test_events_are_found_by_rule_state_header_payload_and_provider_id(admin: Ad
         assert (answer.status, said in answer.json["detail"]) == (400, True), answer.json
 
 
-def test_a_search_that_ends_early_goes_on_with_its_cursor(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_ends_early_is_continued_with_its_cursor(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searches, "SCANNED", 2)
     wanted = [admin.receive({"n": 1}), *(admin.receive({"n": 2}) for _ in range(4))][0]
 

@@ -24,7 +24,7 @@ def test_a_plan_compares_a_file_with_the_running_rules(admin: Admin) -> None:
     assert not admin.post("/api/rules/plan", RULES.encode(), headers=YAML, query="against=then")["differs"]
 
 
-def test_a_plan_goes_on_where_it_stopped(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_continues_where_it_stopped(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "MAX_PLANNED", 2)
     for _ in range(5):
         admin.receive({"ref": "main"})
@@ -45,11 +45,13 @@ def test_a_plan_goes_on_where_it_stopped(admin: Admin, monkeypatch: pytest.Monke
     [
         (b"rules: [{nam: x}]", "", 422, "rules.yaml:1:10"),
         (CHANGED, "against=now", 400, "running or then"),
-        (CHANGED, "cursor=x", 400, "no cursor"),
-        (CHANGED, "since=soon", 400, "no time"),
+        (CHANGED, "cursor=x", 400, "not a cursor"),
+        (CHANGED, "since=soon", 400, "not a time"),
     ],
 )
-def test_what_can_not_be_planned_is_told(admin: Admin, body: bytes, query: str, status: int, said: str) -> None:
+def test_rules_that_cannot_be_planned_get_an_error(
+    admin: Admin, body: bytes, query: str, status: int, said: str
+) -> None:
     answer = admin.ask("POST", "/api/rules/plan", body, headers=YAML, query=query)
 
     assert (answer.status, said in answer.json["detail"]) == (status, True), answer.json

@@ -123,7 +123,7 @@ def test_a_wrong_pause_is_refused_with_its_cure(admin: Admin) -> None:
     assert admin.get("/api/targets/ci")["paused"] == []
 
 
-def test_a_pause_by_the_rules_file_can_not_be_resumed_here(admin: Admin) -> None:
+def test_a_pause_by_the_rules_file_cannot_be_resumed_by_the_api(admin: Admin) -> None:
     admin.store.put_file_holds([(HoldKind.TARGET, "ci")], NOW).result(60)
 
     refused = admin.ask("POST", "/api/targets/ci/resume")

@@ -395,7 +395,7 @@ def test_every_value_of_an_enumerated_label_is_documented() -> None:
     assert [word for word in words if f"`{word}`" not in METRICS_PAGE] == []
 
 
-def test_a_node_tells_of_its_fleet_and_a_daemon_alone_does_not(daemon: Daemon) -> None:
+def test_only_a_node_exposes_metrics_of_its_fleet(daemon: Daemon) -> None:
     names = ("nodes", "nodes_taken_over_total", "node_lease_age_seconds", "node_lease_duration_seconds")
     alone = daemon.scrape()
     assert not any(key(name) in alone for name in (*names, "node_listening"))
@@ -407,7 +407,7 @@ def test_a_node_tells_of_its_fleet_and_a_daemon_alone_does_not(daemon: Daemon) -
     assert found[key("node_listening")] == 1
 
 
-def test_what_went_wrong_in_the_store_is_counted(daemon: Daemon) -> None:
+def test_errors_of_the_store_are_counted(daemon: Daemon) -> None:
     assert [daemon.scrape()[key(name)] for name in ("store_errors_total", "store_deadlocks_total")] == [0, 0]
 
     daemon.faults = StoreFaults(errors=3, deadlocks=2)

@@ -30,7 +30,7 @@ def build_of(admin: Admin, event: str) -> str:
     return found.id
 
 
-def test_a_delivery_in_an_order_leads_to_the_one_before_it(admin: Admin, page: Browser) -> None:
+def test_a_delivery_blocked_by_its_order_links_to_the_one_before_it(admin: Admin, page: Browser) -> None:
     other, first, second = (admin.receive({"ref": "main", "repo": repo}) for repo in ("other", "a", "a"))
     before = build_of(admin, first)
 
@@ -65,7 +65,7 @@ def test_a_retry_says_when_it_comes_and_what_failed(admin: Admin, page: Browser)
     ],
     ids=["breaker", "rate", "concurrency"],
 )
-def test_what_the_target_makes_it_wait_for(admin: Admin, page: Browser, noted: object, said: str) -> None:
+def test_each_reason_of_the_target_to_wait_is_shown(admin: Admin, page: Browser, noted: object, said: str) -> None:
     delivery = build_of(admin, admin.receive({"ref": "main", "repo": "a"}))
     admin.store.put_note("waits", json.dumps({"ci": noted})).result(60)
 

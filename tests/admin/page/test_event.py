@@ -63,7 +63,7 @@ def test_the_download_has_every_byte_and_is_never_shown(admin: Admin, page: Brow
     assert sent.headers["x-content-type-options"] == "nosniff"
 
 
-def test_copies_are_those_of_the_export_command(admin: Admin, page: Browser) -> None:
+def test_copies_equal_the_output_of_the_export_command(admin: Admin, page: Browser) -> None:
     body = b'{"ref": "main", "repo": "' + HOSTILE.replace('"', "").encode() + b'"}'
     event = admin.receive(body, headers=(("X-A", HOSTILE),))
     stored = admin.store.event(event)
@@ -83,7 +83,7 @@ def test_copies_are_those_of_the_export_command(admin: Admin, page: Browser) -> 
     assert page.status == 404
 
 
-def test_a_copy_that_is_long_is_a_download(admin: Admin, page: Browser) -> None:
+def test_a_long_copy_is_a_download(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "x" * 100_000})
 
     assert len(page.go(f"/events/{event}/copy")) < 20_000
@@ -106,7 +106,7 @@ def test_conditions_are_shown_with_their_values_and_nested(admin: Admin, page: B
     assert "fails: $.skip equals true found nothing there" in shown
 
 
-def test_the_rules_of_then_are_asked_too(admin: Admin, page: Browser) -> None:
+def test_an_event_can_be_explained_by_its_recorded_rules(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "main"})
     other = "sources: {github: {verify: none}}\nrules: [{name: late, source: github, actions: [append: x]}]"
     admin.ruleset = admin.daemon.loader.load(other, "rules.yaml", admin.folder).require()

@@ -52,7 +52,7 @@ def test_the_chart_and_its_table_say_the_same(admin: Admin, page: Browser, settl
 
 
 @pytest.mark.parametrize(("span", "bars"), [("1h", 30), ("24h", 24), ("7d", 28), ("", 24), (HOSTILE, 24)])
-def test_the_span_is_in_the_address(admin: Admin, page: Browser, span: str, bars: int) -> None:
+def test_the_time_span_is_in_the_url(admin: Admin, page: Browser, span: str, bars: int) -> None:
     made = chart.chart_of(admin.store, span, NOW)
 
     assert len(made.bars) == bars
@@ -61,13 +61,13 @@ def test_the_span_is_in_the_address(admin: Admin, page: Browser, span: str, bars
     assert made.bars[-1].bucket.begins_at <= NOW < made.bars[-1].ends_at
 
 
-def test_bars_are_seen_however_uneven_they_are() -> None:
+def test_small_bars_stay_visible_beside_large_ones() -> None:
     path = chart._path([0, 1, 1_000_000], 1_000_000, 0)
 
     assert path == "M11 40v-1h8v1zM21 40v-40h8v40z"
 
 
-def test_numbers_that_are_close_say_so(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimated_numbers_are_marked(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         SqliteStore, "activity", lambda _, bounds: [Bucket(at, 12_345, 9, 0, is_exact=False) for at in bounds]
     )
@@ -87,13 +87,13 @@ def test_a_bar_leads_to_its_events(admin: Admin, page: Browser) -> None:
     assert event in page.text
 
 
-def test_what_is_wrong_leads_to_its_cure(admin: Admin, page: Browser, settle: Callable[..., None]) -> None:
+def test_each_concern_links_to_its_cure(admin: Admin, page: Browser, settle: Callable[..., None]) -> None:
     admin.receive({"ref": "main", "repo": "a"})
     settle(State.DEAD)
 
     shown = page.go("/")
 
-    assert "1 delivery dead: given up. Read their errors, mend the cause, then replay them" in words(shown)
+    assert "1 delivery dead: given up. Read their errors, fix the cause, then replay them" in words(shown)
     assert '<a href="/deliveries?state=dead" aria-describedby="what-1">Look' in shown
     assert "All is well" not in shown
 
@@ -146,7 +146,7 @@ def test_the_first_view_is_small_also_when_much_is_wrong(
     assert 30_000 < size < 60_000
 
 
-def test_each_rule_says_what_it_matched(admin: Admin, page: Browser) -> None:
+def test_each_rule_shows_the_number_of_its_matches(admin: Admin, page: Browser) -> None:
     admin.receive({"ref": "main", "repo": 1})
     last = admin.receive({"ref": "main", "repo": 2})
     unmatched = admin.receive({"ref": "other"})
@@ -173,7 +173,7 @@ def test_rules_in_several_files_show_each_text(admin: Admin, page: Browser) -> N
     assert '<a href="/rules/try?file=more.yaml">' in shown
 
 
-def test_keys_are_told_on_every_page(page: Browser) -> None:
+def test_every_page_lists_the_keyboard_shortcuts(page: Browser) -> None:
     for path in ("/", "/events", "/rules/try"):
         assert '<dialog id="keys"' in page.go(path)
     assert "<dialog" not in page.go("/sign-in")

@@ -33,17 +33,17 @@ def test_unmatched_events_are_planned_again_after_a_fix(admin: Admin, page: Brow
     assert len(admin.store.deliveries(Filter(rule="late"))) == 3
 
 
-def test_the_number_has_to_be_true_still(admin: Admin, page: Browser) -> None:
+def test_a_changed_number_of_events_must_be_confirmed_again(admin: Admin, page: Browser) -> None:
     admin.receive({"late": True})
     page.go("/events/all/reroute?unmatched=1")
     admin.receive({"late": True})
 
     page.post("/events/all/reroute")
 
-    assert (page.status, "has changed since you were asked" in page.text) == (409, True)
+    assert (page.status, "has changed since the question" in page.text) == (409, True)
 
 
-def test_another_click_goes_on(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_click_continues_the_reroute(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(5):
         admin.receive({"late": True, "n": n}, source="github")
     admin.ruleset = admin.daemon.loader.load(MENDED, "rules.yaml", admin.folder).require()

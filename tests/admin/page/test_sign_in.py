@@ -30,7 +30,7 @@ def _with(admin: Admin, *, read: bool = False) -> Site:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.path)
-def test_every_view_asks_who_is_there(browser: Browser, view: object) -> None:
+def test_every_view_asks_for_a_session(browser: Browser, view: object) -> None:
     path = re.sub(r"\{\w+\}", "x", view.path)  # type: ignore[attr-defined]
     method = view.methods[0]  # type: ignore[attr-defined]
 
@@ -41,7 +41,7 @@ def test_every_view_asks_who_is_there(browser: Browser, view: object) -> None:
     assert not browser.cookies
 
 
-def test_the_token_leads_to_the_page_that_was_asked_for(browser: Browser) -> None:
+def test_after_sign_in_the_requested_page_opens(browser: Browser) -> None:
     browser.sign_in(address="/deliveries?state=dead")
 
     assert browser.status == 200
@@ -49,7 +49,7 @@ def test_the_token_leads_to_the_page_that_was_asked_for(browser: Browser) -> Non
     assert "<option selected>dead</option>" in browser.text
 
 
-def test_a_wrong_token_opens_nothing_and_many_are_slowed(browser: Browser) -> None:
+def test_a_wrong_token_is_refused_and_many_are_rate_limited(browser: Browser) -> None:
     for _ in range(12):
         browser.go("/")
         browser.post("/sign-in", token="wrong-token-wrong-token")
@@ -85,7 +85,7 @@ def test_a_link_that_is_too_old_signs_nobody_in(admin: Admin, browser: Browser) 
     assert browser.status == 401
 
 
-def test_wrong_links_are_slowed_as_wrong_tokens_are(admin: Admin, browser: Browser) -> None:
+def test_wrong_links_are_rate_limited_like_wrong_tokens(admin: Admin, browser: Browser) -> None:
     _with(admin)
     for _ in range(12):
         browser.go("/sign-in?code=guess")
@@ -118,7 +118,7 @@ def test_a_form_that_comes_after_the_session_says_that_nothing_was_done(admin: A
     browser.cookies.clear()
 
     browser.send("POST", form.action, form.fields, {"Referer": view})
-    assert (browser.status, "nothing was done. Sign in, and do it again" in browser.text) == (401, True)
+    assert (browser.status, "nothing was done. Sign in, and try again" in browser.text) == (401, True)
     assert browser.form("/sign-in").fields["to"] == "/targets?a=1"  # where a click does it again
 
     for elsewhere in ("http://evil.example/targets", f"http://evil.example/?{view}", f"{ORIGIN}/nowhere", ""):
@@ -190,7 +190,7 @@ def test_a_link_of_another_site_lands_on_the_sign_in_page(browser: Browser) -> N
 @pytest.mark.parametrize(
     "wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nX: y", "javascript:x"]
 )
-def test_signing_in_leads_to_no_other_site(browser: Browser, wanted: str) -> None:
+def test_sign_in_never_redirects_to_another_site(browser: Browser, wanted: str) -> None:
     browser.go("/")
     sent = browser.admin.client.simulate_request(
         "POST", "/sign-in", body=f"token={TOKEN}&to={wanted}", headers={"Host": "127.0.0.1:8081", "Origin": ORIGIN},
@@ -201,7 +201,7 @@ def test_signing_in_leads_to_no_other_site(browser: Browser, wanted: str) -> Non
     assert sent.headers["location"] == "/"
 
 
-def test_from_another_machine_it_asks_for_https(admin: Admin) -> None:
+def test_sign_in_from_another_machine_requires_https(admin: Admin) -> None:
     sent = admin.client.simulate_request(
         "POST",
         "/sign-in",
@@ -215,11 +215,11 @@ def test_from_another_machine_it_asks_for_https(admin: Admin) -> None:
     assert "set-cookie" not in sent.headers
 
 
-def test_the_token_that_may_only_read_reads_and_does_nothing_else(admin: Admin, browser: Browser) -> None:
+def test_the_read_only_token_can_only_read(admin: Admin, browser: Browser) -> None:
     _with(admin, read=True)
     admin.receive({"ref": "main"})
     browser.sign_in(READ_TOKEN)
-    assert "may only read" in browser.text
+    assert "with the read-only token" in browser.text
     for path in ("/", "/events", "/deliveries", "/targets", "/rules", "/try"):
         browser.go(path)
         assert browser.status == 200
@@ -246,7 +246,7 @@ def test_every_page_forbids_scripts_frames_and_sniffing(browser: Browser) -> Non
             assert browser.headers["cache-control"] == "no-store"
 
 
-def test_the_site_is_of_its_own_daemon(admin: Admin) -> None:
+def test_each_daemon_has_its_own_sessions(admin: Admin) -> None:
     """A session of one daemon opens nothing at another."""
     one, other = _with(admin), Site(admin.daemon, replace(AccessCheck(TOKEN.encode(), (), closed=False)))
     cookie, _ = one.sessions.begin(may_act=True)

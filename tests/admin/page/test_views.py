@@ -26,7 +26,7 @@ def page(browser: Browser) -> Browser:
     return browser.sign_in()
 
 
-def test_the_first_view_says_that_all_is_well_or_what_is_not(admin: Admin, page: Browser) -> None:
+def test_the_overview_shows_that_all_is_well_or_what_is_wrong(admin: Admin, page: Browser) -> None:
     assert "All is well" in page.go("/")
 
     admin.checks["store"] = False
@@ -90,7 +90,7 @@ def test_chosen_deliveries_are_cancelled_and_replayed(admin: Admin, page: Browse
     assert admin.store.deliveries(Filter(event_id=event))[0].state is State.PENDING
 
 
-def test_all_that_match_are_changed_once_their_number_is_confirmed(admin: Admin, page: Browser) -> None:
+def test_all_matching_deliveries_are_changed_after_their_number_is_confirmed(admin: Admin, page: Browser) -> None:
     for _ in range(3):
         admin.receive({"ref": "main", "repo": "a"})
     page.go("/deliveries?action=build")
@@ -206,7 +206,7 @@ def test_a_wrong_address_gets_a_page_with_the_reason(page: Browser, path: str) -
     assert 'role="alert"' in page.text
 
 
-def test_a_list_goes_on_where_the_page_ended(admin: Admin, page: Browser) -> None:
+def test_the_next_page_of_a_list_continues_after_the_last_row(admin: Admin, page: Browser) -> None:
     ids = [admin.receive({"ref": "other", "n": n}) for n in range(60)]
 
     first = page.go("/events?source=github")
@@ -230,7 +230,7 @@ def test_the_first_view_is_small(admin: Admin, page: Browser) -> None:
     assert size < 60_000
 
 
-def test_a_store_that_is_away_is_told_as_a_page(admin: Admin, page: Browser) -> None:
+def test_an_unavailable_store_gets_an_error_page(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "main"})
     page.go("/deliveries/all/replay/confirm?state=pending")
     admin.store.close()
@@ -239,12 +239,14 @@ def test_a_store_that_is_away_is_told_as_a_page(admin: Admin, page: Browser) -> 
         page.go(path)
         assert page.status == 503, path
         assert page.headers["content-type"].startswith("text/html"), path
-        assert "the store can't be read or written just now" in unescape(page.text), path
+        assert "the store can't be read or written at the moment" in unescape(page.text), path
         assert page.headers["retry-after"] == "5"
     assert 'href="/rules"' in page.text  # what needs no store is a click away
 
 
-def test_a_page_says_that_others_ask_for_much(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_page_says_that_many_requests_are_waiting(
+    admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "AT_ONCE", 0)
     monkeypatch.setattr(app, "WAITING", 0)
     admin.open()
@@ -252,7 +254,7 @@ def test_a_page_says_that_others_ask_for_much(admin: Admin, page: Browser, monke
     shown = page.go("/events")
 
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
-    assert "others are asking for much just now" in shown
+    assert "too many requests are under way" in shown
 
 
 def test_a_payload_of_a_megabyte_can_be_tried(page: Browser) -> None:

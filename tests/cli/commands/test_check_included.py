@@ -49,7 +49,7 @@ def test_one_included_file_is_checked_as_a_part_of_its_rules(
     ]
 
 
-def test_errors_of_other_files_do_not_fail_it_but_are_noted(check: Callable[..., Any], tmp_path: Path) -> None:
+def test_errors_in_other_files_are_notes_and_do_not_fail_the_check(check: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "teams" / "other.yaml").write_text("rules: [")
 
     done = check("teams/pay.yaml")
@@ -58,7 +58,7 @@ def test_errors_of_other_files_do_not_fail_it_but_are_noted(check: Callable[...,
     assert "rules.yaml:1:1: note: errors in other files: 1; `webhook-router check rules.yaml` lists them" in done.stderr
 
 
-def test_the_main_file_can_be_named(check: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_main_file_can_be_given_by_a_flag(check: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").rename(tmp_path / "hooks.yaml")
     assert "missing sources" in check("teams/pay.yaml").stderr  # nothing says what includes it
 

@@ -341,7 +341,7 @@ def test_a_command_without_a_store_fails_and_creates_none(tmp_path: Any, argumen
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "there is no store"), (b"something else " * 500, "is no webhook-router store but some other file")],
+    [(b"", "there is no store"), (b"something else " * 500, "is not a webhook-router store but another file")],
 )
 @pytest.mark.parametrize("arguments", _ALL[::3])
 def test_a_file_that_is_not_a_store_is_one_clear_line(

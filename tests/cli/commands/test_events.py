@@ -94,7 +94,7 @@ def test_a_body_is_escaped_at_a_terminal(store_commands: StoreCommands) -> None:
     _, other = store_commands.on_a_terminal("events", "show", binary, "--body")
 
     assert shown.startswith('{"a": "\\x1b[2J é"}')
-    assert other.startswith("6 B that are no text")
+    assert other.startswith("6 B that are not text")
     assert "\x1b[2J" not in shown + other
 
 
@@ -160,7 +160,7 @@ def test_a_reroute_plans_only_missing_deliveries_by_default(store_commands: Stor
     again = store_commands.json("events", "replay", "--reroute", "--again", event)
 
     assert [(p["rule"], p["action"]) for p in first["planned"]] == [("deploy", "append")]
-    assert "it has every delivery that these rules plan; --again plans them once more" in second.stderr
+    assert "it has every delivery that these rules plan; --again plans them again" in second.stderr
     assert [p["action"] for p in again["planned"]] == ["forward", "append"]
     assert len(store_commands.states()) == 4
 

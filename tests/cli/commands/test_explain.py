@@ -62,7 +62,7 @@ def test_an_event_is_explained_by_the_rules_that_routed_it(ran: Ran) -> None:
     assert '- audit: unmatched, since $.ref is "main"; asked: equals "other"' in text
 
 
-def test_an_event_is_explained_by_the_rules_of_now(ran: Ran) -> None:
+def test_an_event_is_explained_by_the_current_rules(ran: Ran) -> None:
     ran.receive(ran.then, "deploy")
 
     text = ran.commands.run("events", "explain", "last", "--now").stdout
@@ -81,7 +81,9 @@ def test_an_event_is_explained_by_the_rules_of_now(ran: Ran) -> None:
         (RulesetText("1" * 64, "rules: [{nam: x}]", "/"), "their text no longer compiles"),
     ],
 )
-def test_rules_that_can_not_be_used_are_told_with_what_they_said(ran: Ran, text: RulesetText, reason: str) -> None:
+def test_unusable_recorded_rules_are_reported_with_their_recorded_result(
+    ran: Ran, text: RulesetText, reason: str
+) -> None:
     event = ran.receive(text, "old", errors=(("slow", "too many values"),))
     if text.text:
         with ran.commands.opened() as store:
@@ -94,7 +96,7 @@ def test_rules_that_can_not_be_used_are_told_with_what_they_said(ran: Ran, text:
     assert f"webhook-router events explain --now {event}" in done.stdout
 
 
-def test_an_event_from_before_is_told_to_be_one(ran: Ran) -> None:
+def test_an_event_of_an_earlier_version_is_recognized(ran: Ran) -> None:
     event = ran.receive(ran.then)
     connection = apsw.Connection(str(ran.commands.path))
     connection.execute("UPDATE event SET ruleset = NULL, matched = NULL")
@@ -102,7 +104,7 @@ def test_an_event_from_before_is_told_to_be_one(ran: Ran) -> None:
 
     done = ran.commands.run("events", "explain", event, code=1)
 
-    assert "before the store kept which rules it was routed by" in done.stdout
+    assert "a version that did not record its rules received it" in done.stdout
     assert ran.commands.json("events", "show", event)["routing"] is None
 
 

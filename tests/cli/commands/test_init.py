@@ -143,8 +143,8 @@ def test_force_replaces_only_regular_files(init: Init, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("pipe")
 
     for name, said in (
-        ("pipe", "pipe is no regular file"),
-        ("link", "link is no regular file"),
+        ("pipe", "pipe is not a regular file"),
+        ("link", "link is not a regular file"),
         ("folder", "folder is a folder; name the file in it, such as folder/rules.yaml"),
     ):
         done = init(name, "--source", "github", "--force")

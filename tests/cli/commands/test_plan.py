@@ -89,14 +89,14 @@ def test_expect_same_fails_only_on_a_difference(ran: StoreCommands) -> None:
     assert "the new rules don't do the same" in ran.run("plan", "new.yaml", "--expect-same", code=1).stderr
 
 
-def test_other_rules_to_compare_with(ran: StoreCommands) -> None:
+def test_a_plan_can_compare_with_other_rules(ran: StoreCommands) -> None:
     same = ran.json("plan", "new.yaml", "--against", "new.yaml")
     assert (same["against"]["rules"], same["differs"]) == ("file", False)
     then = ran.run("plan", "new.yaml", "--against", "then", "--expect-same", code=1)
     assert "2 events not compared: the rules r1 that it was routed by no longer compile" in then.stdout
 
 
-def test_faults_are_told_with_their_cure(ran: StoreCommands) -> None:
+def test_errors_name_their_cure(ran: StoreCommands) -> None:
     (ran.folder / "bad.yaml").write_text("rules: [{nam: x}]")
     assert "bad.yaml:1:10" in ran.run("plan", "bad.yaml", code=1).stderr
     assert "no such file" in ran.run("plan", "new.yaml", "--against", "runing", code=1).stderr.lower()
@@ -115,9 +115,9 @@ def test_changed_answers_are_printed(ran: StoreCommands) -> None:
     )
 
     text = ran.run("plan", "answers.yaml").stdout
-    assert "~ the sender of 1 event is answered something else, by no rule → deploy: status, content_type," in text
+    assert "~ the sender of 1 event gets another answer, by no rule → deploy: status, content_type," in text
     assert "      body: null\n            @team\n" in text
     markdown = ran.run("plan", "answers.yaml", "--format", "markdown").stdout
-    assert "- **~** the sender of 1 event is answered something else, by `no rule → deploy`: status," in markdown
+    assert "- **~** the sender of 1 event gets another answer, by `no rule → deploy`: status," in markdown
     assert "@team" not in markdown
     assert "don't do the same" in ran.run("plan", "answers.yaml", "--expect-same", code=1).stderr

@@ -51,7 +51,7 @@ def filled(postgres_store_url: str) -> tuple[str, str, str]:
     return postgres_store_url, event, delivery
 
 
-def test_what_is_stored_is_listed_and_shown(run: Run, filled: tuple[str, str, str]) -> None:
+def test_stored_events_and_deliveries_are_listed_and_shown(run: Run, filled: tuple[str, str, str]) -> None:
     url, event, delivery = filled
 
     for arguments, shown in (
@@ -121,7 +121,7 @@ def check_refusal(err: str) -> None:
     assert SECRET not in err
 
 
-def test_a_backup_is_the_databases_own_matter(run: Run, filled: tuple[str, str, str]) -> None:
+def test_store_backup_of_postgresql_points_to_the_databases_own_tools(run: Run, filled: tuple[str, str, str]) -> None:
     code, _, err = run("store", "backup", "copy.db", "--store", filled[0])
 
     assert code == 1

@@ -69,13 +69,13 @@ def test_a_search_that_ends_early_says_how_to_go_on(store_commands: StoreCommand
     assert "looked at the newest 1 delivery; older ones: --until 20" in done.stderr
 
 
-def test_a_wrong_condition_is_told_with_its_place(store_commands: StoreCommands) -> None:
+def test_the_error_for_a_wrong_condition_names_its_place(store_commands: StoreCommands) -> None:
     done = store_commands.run("events", "list", "--where", "$.n: {equal: 1}", code=2)
 
     assert '--where:1:7: unknown operator "equal"; did you mean "equals"?' in done.stderr
 
 
-def test_what_was_looked_for_is_said(store_commands: StoreCommands, ids: list[str]) -> None:
+def test_the_search_is_repeated_in_the_output(store_commands: StoreCommands, ids: list[str]) -> None:
     text = store_commands.run("events", "list", "--rule", "deplo", "--state", "dead", "--unmatched").stderr
 
     assert 'no such event: looked for state dead, rule "deplo", that no rule matched' in text
@@ -86,7 +86,7 @@ def test_what_was_looked_for_is_said(store_commands: StoreCommands, ids: list[st
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "# a comment", "~"])
-def test_an_empty_condition_is_told_as_such(store_commands: StoreCommands, nothing: str) -> None:
+def test_an_empty_condition_is_an_error(store_commands: StoreCommands, nothing: str) -> None:
     done = store_commands.run("events", "list", "--where", nothing, code=2)
 
     assert "--where:1:1: the condition is empty; write a field and what it must be: '$.field: value'" in done.stderr

@@ -76,7 +76,7 @@ def test_every_scheme_that_can_be_signed_for_is_accepted_by_a_daemon(start: Star
             done = send(*sent, port=daemon.port)
             if case.scheme in ONLY_THE_PROVIDER_SIGNS:
                 assert done.returncode == 1
-                assert "a key that" in done.stderr
+                assert "has the key that signs" in done.stderr
                 continue
             assert done.returncode == 0, (name, done.stdout, done.stderr)
             assert json.loads(done.stdout)["status"] in (200, 202)

@@ -111,7 +111,7 @@ def test_test_and_send_know_xml_and_multipart_by_their_bytes(tmp_path: Path) -> 
         assert f"Content-Type: {content_type}\n" in run_in_process("send", file, "--dry-run", folder=tmp_path).stdout
 
 
-def test_a_source_with_a_scheme_of_its_own_is_named_with_the_command_that_shows_it(tmp_path: Path) -> None:
+def test_a_plugins_scheme_is_listed_with_the_command_that_shows_it(tmp_path: Path) -> None:
     listed = run_in_process("sources", "list", folder=tmp_path)
     shown = run_in_process("sources", "show", "gitlab", folder=tmp_path)
 

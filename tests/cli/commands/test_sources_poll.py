@@ -55,7 +55,7 @@ def test_a_dry_run_shows_what_a_first_poll_would_give_and_stores_nothing(run: Ru
 
     assert done.returncode == 0, done.stderr
     assert "jobs: 2 items, 2 events would be stored" in done.stdout
-    assert "with start: now it would remember" in done.stdout
+    assert "with start: now it would only remember" in done.stdout
     assert '{"id":2,"status":"completed"}' in done.stdout
     assert "done / append" in done.stdout
     with closing(SqliteStore(tmp_path / "webhook-router.db")) as store:
@@ -76,7 +76,7 @@ def test_a_poll_is_stored_and_shown_by_status(run: Run, service: Service, tmp_pa
     status = run("status")
     [polled] = json.loads(run("status", "--json").stdout)["polls"]
 
-    assert "what is there is remembered, and gives no events" in first.stdout
+    assert "existing items are only remembered, and make no events" in first.stdout
     assert [(one["payload"], one["matched"]) for one in second["events"]] == [
         ('{"id":1,"status":"completed"}', ["done"])
     ]
@@ -95,7 +95,7 @@ def test_a_poll_that_fails_says_why_without_the_secret(run: Run, service: Servic
     done = run("sources", "poll", "jobs", "--once")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "source jobs: HTTP 401: the service wants credentials" in done.stderr
+    assert "source jobs: HTTP 401: the service refuses the credentials" in done.stderr
     assert "a-long-secret" not in done.stderr
 
 

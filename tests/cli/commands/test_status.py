@@ -47,7 +47,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
     found = busy.json("status")
 
     assert "daemon   none runs on this store" in text
-    assert "rules    no word of a daemon yet" in text
+    assert "rules    no daemon has reported yet" in text
     assert "pending  3, the oldest for 120m" in text or "pending  3, the oldest for 2h" in text
     assert "dead     1; see `webhook-router deliveries list --state dead`" in text
     assert "\x1b" not in text
@@ -191,8 +191,8 @@ def test_store_backup_writes_a_private_file_that_can_be_restored(busy: StoreComm
     [
         ("rules: []\n", False, None, None),
         ("\ufeffrules: []\n", True, None, None),
-        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start takes it"),
-        ("rules: [x]\n", True, "changed", "changed just now; the daemon has not taken it yet"),
+        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start loads it"),
+        ("rules: [x]\n", True, "changed", "changed a moment ago; the daemon has not loaded it yet"),
         (None, False, "gone", "the rules file is gone; put it back"),
         (None, True, "gone", "the rules file is gone; put it back"),
     ],
@@ -223,7 +223,7 @@ def test_status_says_what_to_do_about_an_edit_the_daemon_has_not_loaded(busy: St
     found = drift(note, running=True, now=now_ms() + 60_000)
 
     assert found
-    assert "the daemon has not taken it; if it stays so, see its log, and start it anew" in found["problems"][0]
+    assert "the daemon has not loaded it; if this lasts, see its log, and restart it" in found["problems"][0]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_pause_works_without_a_daemon_and_stays(ran: StoreCommands) -> None:
     assert "pending  2\n" in text
     assert {delivery["waits_for"] for delivery in ran.json("deliveries", "list")} == {"paused"}
 
-    assert ran.run("targets", "resume", "ci").stdout == "ci: goes on\n"
+    assert ran.run("targets", "resume", "ci").stdout == "ci: continues\n"
     assert ran.json("status")["held"] == 0
     assert {delivery["waits_for"] for delivery in ran.json("deliveries", "list")} == {None}
 
@@ -68,7 +68,7 @@ def test_a_pause_for_a_time_says_when_it_ends(ran: StoreCommands) -> None:
     listed = ran.run("deliveries", "list").stdout
     assert "paused, in " in listed
     shown = ran.run("deliveries", "show", first["id"]).stdout
-    assert "held, since target ci is paused by command, goes on in " in shown
+    assert "held, since target ci is paused by command, continues in " in shown
 
 
 def test_several_targets_are_paused_at_once_and_none_when_one_is_unknown(ran: StoreCommands) -> None:
@@ -109,10 +109,10 @@ def test_a_name_is_required(ran: StoreCommands) -> None:
     assert "NAME" in ran.run("targets", "pause", code=2).stderr
 
 
-def test_resuming_what_was_not_paused_says_so(ran: StoreCommands) -> None:
+def test_resuming_a_target_that_is_not_paused_says_so(ran: StoreCommands) -> None:
     done = ran.run("targets", "resume", "ci")
 
-    assert (done.stdout, done.stderr) == ("ci: goes on\n", "target ci was not paused\n")
+    assert (done.stdout, done.stderr) == ("ci: continues\n", "target ci was not paused\n")
 
 
 def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:
@@ -137,13 +137,13 @@ def test_held_deliveries_are_not_replayed_but_can_be_cancelled(ran: StoreCommand
 
     replayed = ran.run("deliveries", "replay", "--target", "ci", "--state", "pending")
     assert replayed.stdout == "replayed 0 deliveries\n"
-    assert "it is held, since target ci is paused by command, and goes on when that ends" in replayed.stderr
+    assert "it is held, since target ci is paused by command, and continues when that ends" in replayed.stderr
 
     assert "cancelled 2 deliveries" in ran.run("deliveries", "cancel", "--target", "ci").stdout
     assert set(ran.states().values()) == {State.CANCELLED}
 
 
-def test_what_a_disabled_rule_holds_is_listed(ran: StoreCommands, plan: Plan) -> None:
+def test_deliveries_held_by_a_disabled_rule_are_listed(ran: StoreCommands, plan: Plan) -> None:
     with ran.opened() as store:
         store.put_file_holds([(HoldKind.ACTION, "deploy/forward")], now_ms()).result(60)
         store.mark_held("deploy", "forward").result(60)

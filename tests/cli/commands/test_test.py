@@ -64,7 +64,7 @@ def test_forms_and_multipart_are_known_by_their_bytes(folder: Path) -> None:
     assert shown(folder, "--source", "plain", "--payload", "parts")["matched"] == ["part"]
 
 
-def test_what_the_sender_is_answered_is_shown(folder: Path) -> None:
+def test_the_answer_to_the_sender_is_shown(folder: Path) -> None:
     push = ("--source", "github", "--payload", "push.json", "--event", "push")
 
     text = run(folder, *push)[0]
@@ -85,7 +85,7 @@ def test_what_the_sender_is_answered_is_shown(folder: Path) -> None:
         ("", "else 202\n"),
     ],
 )
-def test_the_action_whose_answer_the_sender_hears_is_shown(folder: Path, otherwise: str, lines: str) -> None:
+def test_the_action_that_answers_the_sender_is_shown(folder: Path, otherwise: str, lines: str) -> None:
     respond = "respond: {from: forward, within: 3s" + otherwise + "}"
     text = RULES.replace('respond: {status: 201, json: {ref: "{{ payload.ref }}"}, headers: {X-A: b}}', respond)
     text = text.replace('append: {path: out/a.txt, line: "{{ payload.ref }}"}', "forward: http://x.test/")
@@ -99,7 +99,7 @@ def test_the_action_whose_answer_the_sender_hears_is_shown(folder: Path, otherwi
     assert shown(folder, *push)["answer"] == answer
 
 
-def test_a_respond_that_can_not_be_rendered_is_told(folder: Path) -> None:
+def test_a_respond_that_cannot_be_rendered_is_reported(folder: Path) -> None:
     (folder / "push.json").write_text('{"other": 1}')
 
     text = run(folder, "--source", "github", "--payload", "push.json", "--event", "push")[0]
@@ -108,7 +108,7 @@ def test_a_respond_that_can_not_be_rendered_is_told(folder: Path) -> None:
     assert "payload.ref" in text
 
 
-def test_a_delivery_that_would_be_dead_at_once_is_not_as_expected(folder: Path) -> None:
+def test_expect_fails_for_a_delivery_that_would_be_dead_at_once(folder: Path) -> None:
     dead = ("--source", "plain", "--payload", "dead.json")
 
     run(folder, *dead)
@@ -145,7 +145,7 @@ def test_a_case_fails_where_a_delivery_would_be_dead_unless_it_expects_that(
         ("body_base64: '*'", "it is not base64"),
     ],
 )
-def test_a_wrong_body_of_a_case_is_told(folder: Path, given: str, said: str) -> None:
+def test_a_wrong_body_of_a_case_is_reported(folder: Path, given: str, said: str) -> None:
     (folder / "cases.yaml").write_text(f"- {{name: a, source: plain, {given}, expect: {{rules: []}}}}\n")
 
     assert said in "".join(run(folder, "--cases", "cases.yaml", code=1))
@@ -196,5 +196,5 @@ def test_a_store_is_named_by_its_path(store_commands: StoreCommands, name: str) 
 
 
 @pytest.mark.parametrize("name", ["", "postgresql", "sqlite", "sqlite:", "mysql://h/d", "file:x"])
-def test_what_is_no_store_is_told(store_commands: StoreCommands, name: str) -> None:
-    assert "is no store; write a path" in store_commands.run("events", "list", "--store", name, code=2).stderr
+def test_a_path_that_is_not_a_store_is_an_error(store_commands: StoreCommands, name: str) -> None:
+    assert "is not a store; write a path" in store_commands.run("events", "list", "--store", name, code=2).stderr

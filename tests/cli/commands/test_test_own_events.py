@@ -48,7 +48,7 @@ def test_an_unknown_kind_is_named_with_the_nearest(run: Run, rules: Path) -> Non
     assert 'no event of the router itself is called "delivery.died"; did you mean "delivery.dead"?' in done.stderr
 
 
-def test_a_payload_of_one_s_own_is_tried_with_source_router(run: Run, rules: Path, tmp_path: Path) -> None:
+def test_a_given_payload_is_tried_with_source_router(run: Run, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"kind": "delivery.dead", "delivery": {"rule": "x", "error": "y"}}')
 
     done = run("test", rules, "--source", "router", "--payload", tmp_path / "own.json")
@@ -56,7 +56,7 @@ def test_a_payload_of_one_s_own_is_tried_with_source_router(run: Run, rules: Pat
     assert "line: x: y" in done.stdout
 
 
-def test_a_user_s_own_source_of_that_name_has_no_own_events(run: Run, rules: Path) -> None:
+def test_a_source_named_router_in_the_file_has_no_own_events(run: Run, rules: Path) -> None:
     rules.write_text(RULES.replace("shop:", "router:"))
 
     done = run("test", rules, "--event", "delivery.dead")

@@ -152,7 +152,7 @@ def test_several_secrets_of_one_header_are_a_list_if_failures_are_soft(imported:
     assert "never tries the next secret" in hard.said
 
 
-def test_of_signatures_by_several_hashes_the_strongest_is_asked_for(imported: Run) -> None:
+def test_of_several_signature_hashes_the_strongest_is_verified(imported: Run) -> None:
     sha1 = {"match": {"type": "payload-hmac-sha1", "secret": "twenty letters long", "parameter": {"source": "header", "name": "X-Hub-Signature"}}}  # fmt: skip
 
     found = imported(trigger_rule={"or": [sha1, HMAC]}, trigger_signature_soft_failures=True)
@@ -162,7 +162,7 @@ def test_of_signatures_by_several_hashes_the_strongest_is_asked_for(imported: Ru
     found.check()
 
 
-def test_an_address_range_is_asked_of_the_source(imported: Run) -> None:
+def test_an_address_range_becomes_allow_ips_of_the_source(imported: Run) -> None:
     found = imported(
         trigger_rule={"and": [{"match": {"type": "ip-whitelist", "ip-range": "192.168.0.1/24"}}, value("x")]}
     )
@@ -182,11 +182,11 @@ def test_an_address_range_is_asked_of_the_source(imported: Run) -> None:
         ({"trigger_rule": value("x", {"source": "header", "name": "X_A"})}, "names with _ are dropped on arrival"),
         ({"trigger_rule": {"or": [value("x", {"source": "header", "name": "Cookie"})]}}, "Cookie is for verification"),
         ({"trigger_rule": {"match": {"type": "regex", "regex": "(", "parameter": REF}}}, 'the regex "(" is not valid'),
-        ({"trigger_rule": {"match": {"type": "ip-whitelist", "ip-range": "10.0.0"}}}, '"10.0.0" is no address'),
+        ({"trigger_rule": {"match": {"type": "ip-whitelist", "ip-range": "10.0.0"}}}, '"10.0.0" is neither an address'),
         ({"trigger_rule": {"or": []}}, "the trigger rule is never true"),
         ({"trigger_rule": value("x", {"source": "request", "name": "remote-addr"})}, "holds the sender's port too"),
         ({"pass_arguments_to_command": [{"source": "template", "name": "x"}]}, 'stands for the source "template"'),
-        ({"pre_hook_command": "x"}, "a command that runs before the rules are judged"),
+        ({"pre_hook_command": "x"}, "a command that runs before the trigger rule"),
         ({"keep_file_environment": True}, "the files of a multipart body"),
         ({"parse_parameters_as_json": [{"source": "header", "name": "X-A"}]}, "only one field of a form can be parsed"),
     ],
@@ -261,7 +261,7 @@ def test_the_output_of_a_command_answers_the_sender(imported: Run) -> None:
     found.check("--strict")
 
 
-def test_the_output_of_a_failed_command_is_said_to_be_kept_from_the_sender(imported: Run) -> None:
+def test_a_comment_says_that_the_sender_does_not_get_a_failed_commands_output(imported: Run) -> None:
     on_error = "include-command-output-in-response-on-error"
     found = imported(**{"include_command_output_in_response": True, on_error: True})
 
@@ -272,7 +272,7 @@ def test_the_output_of_a_failed_command_is_said_to_be_kept_from_the_sender(impor
     assert on_error not in alone.said
 
 
-def test_what_differs_in_an_answer_is_said_in_the_file_too(imported: Run) -> None:
+def test_differences_in_the_answer_are_comments_in_the_file(imported: Run) -> None:
     found = imported(
         response_headers=[{"name": "Content-Length", "value": "3"}],
         success_http_response_code=302,
@@ -321,7 +321,7 @@ def test_the_json_of_a_form_field_is_the_payload(imported: Run) -> None:
     found.check("--strict")
 
 
-def test_a_program_that_may_take_text_as_code_needs_a_word_that_says_so(imported: Run) -> None:
+def test_a_program_that_may_run_text_as_code_gets_allow_code(imported: Run) -> None:
     found = imported(execute_command="/usr/bin/git", pass_arguments_to_command=[REF], trigger_rule=HMAC)
 
     assert found.rule["allow_code"] is True
@@ -361,11 +361,11 @@ def test_go_templates_name_secrets_from_outside(imported: Run, monkeypatch: pyte
         ('[{"id": "a", "execute-command": "x"}, {"ID": "a", "execute-command": "x"}]', (), 'the id "a" stands in line 1'),
         ('[{"id": "a", "execute-command": "x", "http-methods": 5}]', (), "hooks.json:1:54: expected a list of methods"),
         ('[{"id": "a", "execute-command": "{{ range x }}"}]', ("--template",), "this Go template can't be carried over"),
-        ('[{"id": "a", "execute-command": "{{ getenv "NOT_SET_HERE" }}"}]', ("--template",), "NOT_SET_HERE is not known"),
+        ('[{"id": "a", "execute-command": "{{ getenv "NOT_SET_HERE" }}"}]', ("--template",), "NOT_SET_HERE is not set"),
         ('[{"id": "a", "execute-command": "{{ getenv "X" }}"}]', (), "say --template"),
     ],
 )  # fmt: skip
-def test_an_unreadable_file_is_said_with_its_place(text: str, flags: Any, said: str, imported: Run) -> None:
+def test_the_error_for_an_unreadable_file_names_the_place(text: str, flags: Any, said: str, imported: Run) -> None:
     found = imported(*flags, text=text)
 
     assert found.code == 1

@@ -27,12 +27,12 @@ from tests.cli.conftest import StoreCommands
         ("source", "dead", None),
     ],
 )
-def test_a_cell_has_the_color_of_what_it_says(heading: str, cell: str, color: str | None) -> None:
+def test_the_color_of_a_cell_depends_on_its_value(heading: str, cell: str, color: str | None) -> None:
     assert color_of(heading, cell) == color
 
 
 @pytest.mark.parametrize("columns", [60, 160])
-def test_a_table_is_colored_on_a_terminal_alone(
+def test_a_table_is_colored_only_on_a_terminal(
     columns: int, store_commands: StoreCommands, plan: Callable[..., PlannedDelivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_commands.put(plan())

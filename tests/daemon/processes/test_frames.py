@@ -54,7 +54,7 @@ def test_a_large_frame_is_read_whole_among_small_ones() -> None:
     assert reader.feed(pack(Kind.LINE, 1, b"small")) == [small]
 
 
-def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
+def test_an_event_survives_a_frame(event: Callable[..., Event]) -> None:
     sent = event(body=b"\x00\xff" * 5, headers=(("A", "1"), ("a", "\xe9\u2028")), dedupe_key='"k"')
     plan = (
         PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'),
@@ -86,12 +86,12 @@ def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., E
         (encode_result(Appended("first", duplicate=True)), Appended("first", duplicate=True)),
     ],
 )
-def test_what_became_of_an_event_is_told(sent: bytes, found: Appended) -> None:
+def test_the_result_of_storing_an_event_survives_a_frame(sent: bytes, found: Appended) -> None:
     assert decode_result(sent, "mine") == found
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("full"), StoreError("bad row"), ValueError("a fault \ud800")])
-def test_why_an_event_is_not_stored_is_told(error: Exception) -> None:
+def test_the_reason_of_a_failed_store_survives_a_frame(error: Exception) -> None:
     found = decode_result(encode_failure(error), "mine")
 
     assert isinstance(found, StoreError)
@@ -99,7 +99,7 @@ def test_why_an_event_is_not_stored_is_told(error: Exception) -> None:
     assert str(found) == str(error).replace("\ud800", "?")
 
 
-def test_rules_and_problems_come_as_they_were() -> None:
+def test_rules_and_problems_survive_a_frame() -> None:
     included = IncludedText("more/*.yaml", "more/a.yaml", "rules: []", "/etc/more")
     rules = RulesToLoad(7, RulesetText("0" * 64, "include: [more/*.yaml]", "/etc", (included,)), "rules.yaml")
     problems = (Problem("f", 1, 2, "rules[0]", "wrong", Level.WARNING), Problem("f", 3, 1, "", "worse"))

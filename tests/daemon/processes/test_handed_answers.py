@@ -11,7 +11,7 @@ def frames(sent: list[bytes]) -> list[Frame]:
     return FrameReader().feed(b"".join(sent))
 
 
-def test_an_answer_comes_to_who_waits_for_it() -> None:
+def test_an_answer_reaches_the_sender_that_waits_for_it() -> None:
     sent: list[bytes] = []
     answers = HandedAnswers(sent.append)
     first, second = (answers.expect(id_, "r", "a", "t", 1.5) for id_ in ("d1", "d2"))
@@ -28,7 +28,7 @@ def test_an_answer_comes_to_who_waits_for_it() -> None:
     assert first.result(0) is None
 
 
-def test_who_forgets_is_told_at_once_and_says_so() -> None:
+def test_forgetting_an_answer_ends_the_wait_and_tells_the_main_process() -> None:
     sent: list[bytes] = []
     answers = HandedAnswers(sent.append)
     waiting = answers.expect("d", "r", "a", "t", 1.5)
@@ -49,6 +49,6 @@ def test_without_the_main_process_there_is_no_answer() -> None:
     assert answers.expect("e", "r", "a", "t", 1.5).result(0) is None
 
 
-def test_no_answer_differs_from_an_empty_one() -> None:
+def test_a_missing_answer_differs_from_an_empty_one() -> None:
     assert decode_answer(b"".join(encode_answer(None))) is None
     assert decode_answer(b"".join(encode_answer(ActionAnswer(b"")))) == ActionAnswer(b"")

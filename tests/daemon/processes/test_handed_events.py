@@ -57,7 +57,7 @@ def test_an_event_is_stored_when_the_main_process_says_so(main: Main, append: Ap
         third.result(0)
 
 
-def test_events_beyond_the_credit_wait_in_order_until_others_are_answered(
+def test_events_beyond_the_credit_wait_in_order_for_results_of_others(
     main: Main, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 10_000)
@@ -84,7 +84,7 @@ def test_an_event_larger_than_the_credit_goes_alone(
     assert main.sent() == [1, 2]
 
 
-def test_no_more_events_wait_than_there_is_room(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_waiting_events_is_limited(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 1_000)
     monkeypatch.setattr(handed_events, "WAITING_BYTES", 3_000)
     append(900)
@@ -96,9 +96,7 @@ def test_no_more_events_wait_than_there_is_room(main: Main, append: Append, monk
         refused.result(0)
 
 
-def test_an_event_whose_sender_was_told_no_is_taken_back(
-    main: Main, append: Append, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_event_is_taken_back(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 1_000)
     sent, waiting = append(900), append(900)
 
@@ -111,7 +109,7 @@ def test_an_event_whose_sender_was_told_no_is_taken_back(
     assert main.sent() == [1, 3]  # the second was never sent
 
 
-def test_all_fail_when_the_main_process_is_gone(main: Main, append: Append) -> None:
+def test_all_events_fail_when_the_main_process_is_gone(main: Main, append: Append) -> None:
     before = append(10)
 
     main.events.fail_all()

@@ -44,7 +44,7 @@ def judges() -> Iterator[Judges]:
         end.close()
 
 
-def test_the_request_and_its_reply_arrive_as_they_were(judges: Judges) -> None:
+def test_a_request_and_its_reply_arrive_unchanged(judges: Judges) -> None:
     got: list[Request] = []
 
     def handler(request: Request) -> Reply:
@@ -76,7 +76,7 @@ def test_a_fault_is_answered_500(judges: Judges) -> None:
     assert found.status == 500
 
 
-def test_a_request_that_waited_too_long_is_not_judged(judges: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waited_too_long_is_not_handled(judges: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_server, "ANSWER_SECONDS", 0)
     judged: list[Request] = []
 
@@ -89,7 +89,7 @@ def test_a_request_that_waited_too_long_is_not_judged(judges: Judges, monkeypatc
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_when_the_process_that_judges_ends_the_reply_is_none(*, read: bool) -> None:
+def test_the_reply_is_none_when_the_other_process_ends(*, read: bool) -> None:
     ours, theirs = queue()
 
     def take_and_end() -> None:

@@ -81,13 +81,13 @@ def test_frames_of_many_threads_all_arrive_each_threads_in_order(ours: Ours) -> 
     assert ours.link.is_sent()
 
 
-def test_a_frame_that_may_wait_is_sent_without_another(ours: Ours) -> None:
+def test_a_frame_that_may_wait_is_sent_soon_even_alone(ours: Ours) -> None:
     ours.link.send_later(pack(Kind.LINE, 1, b"a line"))
 
     assert ours.read(2)[1] == (Kind.LINE, 1, b"a line")
 
 
-def test_the_end_of_the_other_process_is_told_and_later_frames_are_dropped(ours: Ours) -> None:
+def test_the_loss_of_the_other_process_is_reported_and_later_frames_are_dropped(ours: Ours) -> None:
     ours.theirs.sendall(pack(Kind.PONG, 3))
     ours.theirs.close()
     until(ours.lost.is_set)

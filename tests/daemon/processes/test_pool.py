@@ -88,7 +88,7 @@ def answers(processes: IntakeProcesses) -> set[bytes]:
     return found
 
 
-def test_rules_are_taken_by_all_processes_or_by_none(
+def test_rules_are_swapped_in_by_all_processes_or_by_none(
     begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = begin(compiled(RULES))
@@ -181,7 +181,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_processes_that_can_t_load_the_rules_at_the_start_say_why(
+def test_a_start_with_rules_that_a_process_cannot_load_says_why(
     begin: Callable[[Ruleset], IntakeProcesses], compiled: Load
 ) -> None:
     before = time.monotonic()

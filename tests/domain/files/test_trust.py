@@ -42,14 +42,14 @@ def test_a_file_that_only_its_user_and_root_can_write_is_trusted(file: Path) -> 
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666, 0o777, 0o602])
-def test_a_file_that_everybody_can_write(file: Path, mode: int) -> None:
+def test_a_file_that_everybody_can_write_is_exposed(file: Path, mode: int) -> None:
     file.chmod(mode)
 
     assert _told(file) == f"every user of this machine can write this file, and so run commands; chmod o-w {file}"
 
 
 @pytest.mark.parametrize("depth", [0, 1])
-def test_a_folder_above_that_everybody_can_write(file: Path, depth: int) -> None:
+def test_a_file_below_a_folder_that_everybody_can_write_is_exposed(file: Path, depth: int) -> None:
     folder = file.parents[depth]
     folder.chmod(0o777)
 
@@ -58,7 +58,7 @@ def test_a_folder_above_that_everybody_can_write(file: Path, depth: int) -> None
     )
 
 
-def test_a_sticky_folder_is_fine_as_a_parent(file: Path) -> None:
+def test_a_sticky_folder_above_a_file_exposes_nothing(file: Path) -> None:
     file.parent.chmod(0o1777)
     file.parents[1].chmod(0o1777)
 
@@ -74,7 +74,7 @@ if AS_ROOT:
         assert f"the folder {file.parent}" in _told(file)
 
     @pytest.mark.parametrize("mode", [0o664, 0o660])
-    def test_a_file_that_a_foreign_group_can_write(file: Path, mode: int) -> None:
+    def test_a_file_that_a_foreign_group_can_write_is_exposed(file: Path, mode: int) -> None:
         _give_away(file, gid=SOMEBODY)
         assert exposure(file) is None
         file.chmod(mode)
@@ -83,7 +83,7 @@ if AS_ROOT:
         assert _told(file).endswith(f"chmod g-w {file}")
 
     @pytest.mark.parametrize("depth", [0, 1])
-    def test_a_folder_that_a_foreign_group_can_write(file: Path, depth: int) -> None:
+    def test_a_folder_that_a_foreign_group_can_write_is_exposed(file: Path, depth: int) -> None:
         _give_away(file.parents[depth], gid=SOMEBODY)
         file.parents[depth].chmod(0o775)
 
@@ -105,7 +105,7 @@ if AS_ROOT:
         finally:
             os.seteuid(0)
 
-    def test_a_link_that_another_user_made_in_a_sticky_folder(file: Path, tmp_path: Path) -> None:
+    def test_a_symlink_of_another_user_in_a_sticky_folder_is_exposed(file: Path, tmp_path: Path) -> None:
         (tmp_path / "shared").mkdir()
         (tmp_path / "shared").chmod(0o1777)
         link = tmp_path / "shared" / "rules.yaml"
@@ -116,7 +116,7 @@ if AS_ROOT:
         assert f"the folder {link.parent}" in _told(link)
 
 
-def test_the_users_own_group_may_write(file: Path) -> None:
+def test_a_file_that_the_users_own_group_can_write_is_trusted(file: Path) -> None:
     if not file_trust._is_group_of_ours(os.getegid()):  # a group that the machine's users share
         assert not AS_ROOT
         return
@@ -128,7 +128,7 @@ def test_the_users_own_group_may_write(file: Path) -> None:
 
 
 @pytest.mark.parametrize("absolute", [True, False])
-def test_each_link_counts_with_its_folder(file: Path, tmp_path: Path, absolute: bool) -> None:
+def test_each_symlink_is_checked_with_its_folder(file: Path, tmp_path: Path, absolute: bool) -> None:
     (tmp_path / "links").mkdir(mode=0o755)
     link = tmp_path / "links" / "rules.yaml"
     link.symlink_to(file if absolute else Path("..", "a", "b", "rules.yaml"))
@@ -141,7 +141,7 @@ def test_each_link_counts_with_its_folder(file: Path, tmp_path: Path, absolute: 
     assert f"the folder {file.parent}" in _told(link)
 
 
-def test_the_links_of_a_configmap_are_fine(tmp_path: Path) -> None:
+def test_the_symlinks_of_a_configmap_are_trusted(tmp_path: Path) -> None:
     (tmp_path / "..2024").mkdir(mode=0o755)
     (tmp_path / "..2024" / "rules.yaml").write_text("")
     (tmp_path / "..data").symlink_to("..2024")
@@ -152,7 +152,7 @@ def test_the_links_of_a_configmap_are_fine(tmp_path: Path) -> None:
     assert exposure(tmp_path / "rules.yaml") is not None
 
 
-def test_a_folder_that_a_path_leaves_by_dots_counts(file: Path, tmp_path: Path) -> None:
+def test_a_folder_that_the_path_leaves_by_dots_is_checked_too(file: Path, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "open" / "inner").mkdir(mode=0o755)

@@ -61,7 +61,7 @@ def test_a_content_type_of_odd_bytes_is_read(service: Service, source: Make) -> 
     assert source("start: all").payloads() == [[1]]
 
 
-def test_a_cursor_that_becomes_a_number_goes_on_from_there(service: Service, source: Make) -> None:
+def test_a_cursor_may_change_from_text_to_number(service: Service, source: Make) -> None:
     polled = source("items: '$[*].a', start: all, cursor: {from: '$[*].n', query: n, pick: max}")
     service.body = [{"a": 1, "n": "2026-11-28"}]
     polled.poll()
@@ -71,7 +71,7 @@ def test_a_cursor_that_becomes_a_number_goes_on_from_there(service: Service, sou
     assert polled.state.cursor == "5"
 
 
-def test_a_cursor_of_another_place_is_not_sent(service: Service, source: Make) -> None:
+def test_a_cursor_from_another_field_is_not_sent(service: Service, source: Make) -> None:
     items = "items: '$.list[*]', start: all"
     service.answer = lambda _: Reply({"list": [{"t": "2026"}], "c": "opaque"})
     source(f"{items}, cursor: {{from: $.c, query: since}}").poll()
@@ -92,7 +92,7 @@ def test_a_cursor_that_is_added_leaves_what_was_seen(service: Service, source: M
     assert source("items: '$.list[*]', start: all, cursor: {from: $.c, query: c}").payloads() == []
 
 
-def test_a_page_whose_link_leads_back_is_taken_all_the_same(service: Service, source: Make) -> None:
+def test_the_items_of_a_page_with_a_circular_link_are_stored(service: Service, source: Make) -> None:
     polled = source(f"{NEXT}, start: all, cursor: {{from: $.c, query: c}}")
     service.answer = lambda asked: Reply({"list": [2 if "p=2" in asked.path else 1], "next": "/jobs?p=2", "c": "x"})
 

@@ -127,7 +127,7 @@ def test_a_source_is_asked_again_and_again(runs: Runs) -> None:
     assert runs.metrics.counted().counts[f.MATCHES][("all",)] == 1
 
 
-def test_a_failing_source_is_told_of_once_and_so_is_its_recovery(runs: Runs) -> None:
+def test_a_failing_source_and_its_recovery_are_each_reported_once(runs: Runs) -> None:
     runs.service.answer = lambda _: Reply(status=503)
     polling = runs.start("a: every: 10ms", failing=0.02)
     until(runs.own)
@@ -171,7 +171,7 @@ def test_the_wait_grows_with_each_failure(failures: int, after: float | None, le
     assert backoff_seconds(7200.0, 50, None) <= 7200
 
 
-def test_polls_of_many_sources_don_t_meet() -> None:
+def test_polls_of_many_sources_are_spread_over_time() -> None:
     waits = {wait_seconds(100.0) for _ in range(50)}
 
     assert len(waits) > 40
@@ -189,7 +189,7 @@ def test_a_reload_leaves_the_timer_of_an_unchanged_source(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("changed", ["every: 10ms", "every: 1h, headers: {A: b}", "every: 1h, id: item.id"])
-def test_a_changed_poll_is_made_at_once(runs: Runs, changed: str) -> None:
+def test_a_changed_poll_runs_at_once(runs: Runs, changed: str) -> None:
     runs.start("a: every: 1h")
     until(lambda: runs.state("a"))
 
@@ -198,7 +198,7 @@ def test_a_changed_poll_is_made_at_once(runs: Runs, changed: str) -> None:
     until(lambda: runs.count("a") >= 2)
 
 
-def test_a_source_that_is_gone_or_disabled_is_polled_no_more(runs: Runs) -> None:
+def test_a_removed_or_disabled_source_is_no_longer_polled(runs: Runs) -> None:
     runs.start("a: every: 10ms", "b: every: 10ms")
     until(lambda: runs.count("a") and runs.count("b"))
 
@@ -277,7 +277,7 @@ def test_a_stop_gives_up_the_answer_that_is_awaited(runs: Runs) -> None:
     assert runs.state("a") is None
 
 
-def test_a_restart_is_no_reason_to_ask_anew(runs: Runs) -> None:
+def test_a_restart_causes_no_early_poll(runs: Runs) -> None:
     runs.start("a: every: 1h")
     until(lambda: runs.state("a"))
     runs.stop()
@@ -362,7 +362,7 @@ def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> No
     until(lambda: len(runs.store.events()) == 2)
 
 
-def test_a_full_store_is_no_reason_to_ask_all_the_time(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_store_causes_no_extra_polls(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_loop, "STORE_SECONDS", 0.01)
     connection = runs.store._writer._connection  # the disk is made full from inside
     runs.service.answer = lambda asked: Reply(["x" * 1_000_000] if asked.path == "/a" else [])
@@ -379,7 +379,7 @@ def test_a_full_store_is_no_reason_to_ask_all_the_time(runs: Runs, monkeypatch: 
     assert runs.state("a") is None
 
 
-def test_events_are_told_that_were_stored_before_a_page_failed(runs: Runs) -> None:
+def test_events_stored_before_a_page_failed_are_logged(runs: Runs) -> None:
     runs.service.answer = lambda asked: (
         Reply(status=500) if "page" in asked.path else Reply([1, 2], headers={"Link": "</a?page=2>; rel=next"})
     )

@@ -33,7 +33,7 @@ def test_each_item_is_an_event_once(service: Service, source: Make) -> None:
     assert polled.state.events == 3
 
 
-def test_a_job_seen_as_queued_comes_again_as_completed(service: Service, source: Make) -> None:
+def test_an_item_whose_id_fields_change_is_a_new_event(service: Service, source: Make) -> None:
     polled = source(JOBS)
     service.body = jobs((1, "queued"))
     polled.poll()
@@ -42,7 +42,7 @@ def test_a_job_seen_as_queued_comes_again_as_completed(service: Service, source:
     assert polled.payloads() == [{"id": 1, "status": "completed"}]
 
 
-def test_the_first_poll_remembers_what_is_there(service: Service, source: Make) -> None:
+def test_the_first_poll_only_remembers_existing_items(service: Service, source: Make) -> None:
     service.body = [{"id": 1}]
     polled = source("items: '$[*]', id: item.id")
 
@@ -51,7 +51,7 @@ def test_the_first_poll_remembers_what_is_there(service: Service, source: Make) 
     assert polled.payloads() == [{"id": 2}]
 
 
-def test_an_item_without_id_is_known_by_all_that_it_holds(service: Service, source: Make) -> None:
+def test_an_item_without_an_id_is_identified_by_its_whole_content(service: Service, source: Make) -> None:
     service.body = [{"a": 1}, {"a": 2, "id": None}, {"a": 1}]
     polled = source("items: '$[*]', id: item.id, start: all")
 
@@ -92,7 +92,7 @@ def test_without_items_the_whole_answer_is_an_event_when_it_differs(service: Ser
     assert polled.payloads() == [{"price": 2}]
 
 
-def test_conditional_requests_ask_whether_anything_changed(service: Service, source: Make) -> None:
+def test_polls_send_conditional_requests(service: Service, source: Make) -> None:
     def answer(asked: Asked) -> Reply:
         if asked.headers.get("if-none-match") == '"v1"' and "if-modified-since" in asked.headers:
             return Reply(status=304)
@@ -121,7 +121,7 @@ def test_an_unchanged_answer_is_read_again_before_its_ids_are_forgotten(service:
     assert polled.payloads() == [{"id": 2}]
 
 
-def test_an_id_is_new_again_once_it_was_away_for_a_week(service: Service, source: Make) -> None:
+def test_an_id_is_new_again_after_a_week_of_absence(service: Service, source: Make) -> None:
     service.body = [{"id": 1}]
     polled = source("items: '$[*]', id: item.id, start: all")
     polled.poll()
@@ -187,7 +187,7 @@ def test_a_cursor_comes_from_a_header_and_goes_into_one(service: Service, source
 
 
 @pytest.mark.parametrize(("pick", "kept"), [("first", "3"), ("last", "1"), ("max", "10")])
-def test_of_several_values_one_is_the_cursor(service: Service, source: Make, pick: str, kept: str) -> None:
+def test_one_of_several_values_becomes_the_cursor(service: Service, source: Make, pick: str, kept: str) -> None:
     service.body = [{"n": 3}, {"n": 10}, {"n": 1}]
     polled = source(f"items: '$[*]', cursor: {{from: '$[*].n', query: since, pick: {pick}}}, max_pages: 1")
 
@@ -255,7 +255,7 @@ def test_the_cursor_moves_once_all_pages_are_stored(service: Service, source: Ma
     assert service.asked[-1].path == "/jobs?since=9"
 
 
-def test_a_next_link_that_is_over_begins_anew(service: Service, source: Make) -> None:
+def test_an_expired_next_link_starts_at_the_first_page(service: Service, source: Make) -> None:
     pages(service, 3)
     polled = source("items: '$.list[*]', next: $.next, start: all, max_pages: 1")
     polled.poll()
@@ -308,7 +308,7 @@ def test_an_atom_feed_served_as_plain_text_is_read_by_parse(service: Service, so
     assert polled.payloads() == [{"id": "urn:1", "title": "x"}]
 
 
-def test_an_event_is_judged_again_as_it_was(service: Service, source: Make) -> None:
+def test_a_polled_event_is_parsed_alike_when_it_is_read_again(service: Service, source: Make) -> None:
     service.body = [{"id": 1, "deep": {"list": [1, 2]}}]
     polled = source("items: '$[*]', start: all")
 

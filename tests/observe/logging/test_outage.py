@@ -3,7 +3,7 @@
 from router.observe.logging.outage import Outage
 
 
-def test_a_lasting_trouble_is_logged_at_once_and_then_ever_more_rarely() -> None:
+def test_a_lasting_failure_is_logged_at_once_and_then_less_and_less_often() -> None:
     outage = Outage()
 
     logged = {second: failures for second in range(3600) if (failures := outage.failed(float(second)))}
@@ -12,7 +12,7 @@ def test_a_lasting_trouble_is_logged_at_once_and_then_ever_more_rarely() -> None
     assert all(failures == second + 1 for second, failures in logged.items())
 
 
-def test_its_end_is_told_once_and_the_next_trouble_is_logged_at_once() -> None:
+def test_the_end_of_a_failure_is_logged_once_and_the_next_failure_at_once() -> None:
     outage = Outage()
     for second in range(5):
         outage.failed(float(second))

@@ -174,7 +174,7 @@ def test_only_constant_messages_of_libraries_are_logged() -> None:
     assert bounded("token 'a' and \"b") == "token '…' and '…'"
 
 
-def test_lines_of_one_process_of_several_carry_its_number() -> None:
+def test_lines_of_an_intake_process_have_its_number() -> None:
     script = BEGIN.replace(
         "configure(sys.argv[1], sys.argv[2])", "log_to(configure(*sys.argv[1:]), *sys.argv[1:], {'process': 3})"
     )

@@ -37,7 +37,7 @@ def test_the_same_rules_make_no_difference(planned: Planned) -> None:
     assert (report.events, report.changed, report.same, report.differs) == (2, 0, 1, False)
 
 
-def test_deliveries_come_and_go_with_samples(planned: Planned) -> None:
+def test_added_and_removed_deliveries_have_samples(planned: Planned) -> None:
     old = planned.rules(RULE % ("a", "push", FORWARD % "x"))
     new = planned.rules(RULE % ("b", "pull", "{append: out.jsonl}"))
     [push, pull] = planned.receive(old, PUSH, {"kind": "pull"})
@@ -64,7 +64,7 @@ def test_deliveries_come_and_go_with_samples(planned: Planned) -> None:
         ("{append: {path: a.txt, line: x}}", "{append: {path: a.txt, line: y}}", ("line",)),
     ],
 )
-def test_what_changes_in_a_delivery_is_named(
+def test_the_changed_parts_of_a_delivery_are_named(
     planned: Planned, before: str, after: str, fields: tuple[str, ...]
 ) -> None:
     head = HEAD.replace("verify: none", "verify: {scheme: github, secret: {env: TOKEN}}")
@@ -78,7 +78,7 @@ def test_what_changes_in_a_delivery_is_named(
     assert all(entry.samples[0]["before"][name] != entry.samples[0]["after"][name] for name in fields)
 
 
-def test_a_target_that_moves_changes_all_that_goes_there(planned: Planned) -> None:
+def test_a_target_with_another_url_changes_all_its_deliveries(planned: Planned) -> None:
     text = HEAD + RULE % ("a", "push", FORWARD % "x")
     old, new = planned.rules(text), planned.rules(text.replace("ci.example", "ci2.example"))
     planned.receive(old, PUSH)
@@ -87,7 +87,7 @@ def test_a_target_that_moves_changes_all_that_goes_there(planned: Planned) -> No
 
 
 @pytest.mark.parametrize("change", [("path: '/x", "path:   '/x"), ("{{ payload.n }}", "{{payload.n}}")])
-def test_another_spelling_is_no_change(planned: Planned, change: tuple[str, str]) -> None:
+def test_another_spelling_of_the_same_rules_is_no_change(planned: Planned, change: tuple[str, str]) -> None:
     text = RULE % ("a", "push", FORWARD % "x")
     old, new = planned.rules(text), planned.rules(text.replace(*change))
     planned.receive(old, PUSH)
@@ -147,7 +147,7 @@ def test_a_delivery_that_would_be_dead_at_once_fails_with_its_reason(planned: Pl
     assert entries(back) == [("go", "a/append", "", (), 1)]
 
 
-def test_a_template_that_breaks_or_is_mended_is_told(planned: Planned) -> None:
+def test_a_template_that_starts_or_stops_failing_is_reported(planned: Planned) -> None:
     good, bad = (
         planned.rules(RULE % ("a", "push", "{append: {path: o.txt, line: '{{ payload." + name + ".x }}'}}"))
         for name in ("deep", "n")
@@ -204,7 +204,7 @@ def test_headers_that_no_longer_pass_are_a_change(planned: Planned) -> None:
         (HEAD.replace("verify: none", "verify: none, enabled: false"), 'the source "hub" is disabled'),
     ],
 )
-def test_events_of_a_source_that_goes_are_counted(planned: Planned, head: str, reason: str) -> None:
+def test_events_of_a_removed_source_are_counted(planned: Planned, head: str, reason: str) -> None:
     old = planned.rules(RULE % ("a", "push", FORWARD % "x"))
     new = planned.rules(head + RULE % ("a", "push", FORWARD % "x"))
     [event] = planned.receive(old, PUSH)
@@ -226,7 +226,7 @@ def test_payloads_that_the_new_settings_can_not_read_are_counted(planned: Planne
     assert refused["reason"].startswith("its payload can't be parsed")
 
 
-def test_rules_that_can_no_longer_judge_are_named(planned: Planned) -> None:
+def test_rules_that_can_no_longer_be_evaluated_are_named(planned: Planned) -> None:
     old = planned.rules("rules: [{name: a, for_each: {path: '$.l[*]', most: 10}, actions: [append: o]}]")
     new = planned.rules("rules: [{name: a, for_each: {path: '$.l[*]', most: 2}, actions: [append: o]}]")
     [event] = planned.receive(old, {"l": [1, 2, 3]})
@@ -352,7 +352,7 @@ def test_what_senders_are_answered_is_compared(
     assert (answer["samples"][0]["before"][fields[0]], answer["samples"][0]["after"][fields[0]]) == values
 
 
-def test_an_answer_by_another_name_is_the_same(planned: Planned) -> None:
+def test_the_same_answer_from_a_renamed_rule_is_no_change(planned: Planned) -> None:
     forward = "{name: %s, forward: {target: ci, path: '/x'}}"
     old = planned.rules(RESPOND % ("a", FROM % ("ask", 1), "log", forward % "ask"))
     new = planned.rules(RESPOND % ("b", FROM % ("tell", 1), "log", forward % "tell"))

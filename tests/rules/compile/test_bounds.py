@@ -147,7 +147,7 @@ def test_problems_of_each_level_are_listed_up_to_a_limit_and_then_counted() -> N
 
     errors = [problem for problem in loaded.problems if problem.level is Level.ERROR]
     assert len(errors) == MAX_PROBLEMS + 1
-    assert errors[-1].message == "4,000 more errors are not shown, from here on and elsewhere; mend the others first"
+    assert errors[-1].message == "4,000 more errors are not shown, from here on and elsewhere; fix the others first"
     assert errors[-1].line == 3 + MAX_PROBLEMS + 1
     warnings = [problem for problem in loaded.problems if problem.level is Level.WARNING]
     assert "2,000 more warnings" in warnings[-1].message

@@ -48,7 +48,7 @@ Problems = Callable[[str], list[str]]
         ("$.a: [{gt: 5, lt: 3}, x]", "1:15", "nothing is gt 5 and lt 3"),
         ("path: {gt: 1}", "1:8", "gt needs a number and the field is text"),
         ("headers.X: {contains: {a: 1}, gt: 1}", "", ""),  # an error of its own
-        ("ip: 10.0.0.0/8", "1:1", '"10.0.0.0/8" is no address; a network goes below cidr:'),
+        ("ip: 10.0.0.0/8", "1:1", '"10.0.0.0/8" is not an address; a network goes below cidr:'),
         # in several conditions that hold together
         ("{$.a: x, all: [{$.a: y}]}", "1:10", "$.a: the value fails equals beside it"),
         ("all: [{$.a: x}, {$.a: y}]", "1:1", "$.a: the value fails equals beside it"),

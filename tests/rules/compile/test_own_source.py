@@ -47,7 +47,7 @@ def _matched(ruleset: Ruleset, parsed: ParsedEvent) -> list[str]:
         ("shop", False),
     ],
 )
-def test_only_the_name_means_the_router_s_own_events(source: str, hears: bool) -> None:
+def test_own_events_need_the_literal_name_router(source: str, hears: bool) -> None:
     sources = SOURCES.replace("crm", "rest")  # so that r* fits one
     ruleset = _ruleset(
         f"{sources}rules: [{{name: r, source: {source.replace('[r]outer', '[r]est')}, actions: [append: x]}}]"
@@ -57,7 +57,7 @@ def test_only_the_name_means_the_router_s_own_events(source: str, hears: bool) -
     assert _matched(ruleset, _own()) == (["r"] if hears else [])
 
 
-def test_a_left_out_source_is_the_file_s_only_one() -> None:
+def test_a_rule_without_a_source_does_not_get_own_events() -> None:
     ruleset = _ruleset("sources: {shop: {verify: none}}\nrules: [{name: r, actions: [append: x]}]")
 
     assert ruleset.rules[0].sources == {"shop"}
@@ -97,7 +97,7 @@ def test_a_kind_that_does_not_exist_is_a_warning() -> None:
     assert "this can't hold" in str(problem)
 
 
-def test_a_user_s_own_source_of_that_name_keeps_its_meaning() -> None:
+def test_a_source_named_router_in_the_file_keeps_its_meaning() -> None:
     loaded = _load(
         OWN + 'rules: [{name: r, source: router, actions: [append: x]}, {name: s, source: "*", actions: [append: y]}]'
     )
@@ -122,7 +122,7 @@ def test_the_routers_own_events_get_no_reply() -> None:
         f"{SOURCES}rules: [{{name: r, source: router, respond: {{body: x}}, actions: [append: x]}}]\nunmatched: [append: y]"
     )
 
-    assert "has no sender who could be answered" in str(loaded.problems[0])
+    assert "has no sender to answer" in str(loaded.problems[0])
 
 
 @pytest.mark.parametrize(("only", "allowed"), [("[router]", True), ("[shop]", False), ('["*"]', False), (None, True)])
@@ -137,7 +137,7 @@ def test_a_file_with_bounds_may_use_own_events_if_its_bounds_name_them(
     assert ("may not be used in this file" in str(loaded.errors)) is not allowed
 
 
-def test_a_name_that_is_nearly_the_router_s_is_answered_with_it() -> None:
+def test_a_name_similar_to_router_gets_that_suggestion() -> None:
     rules = "rules: [{name: r, source: rooter, actions: [append: out/x]}]\n"
 
     assert 'undefined source "rooter"; did you mean "router"?' in str(_load(SOURCES + rules).problems[0])

@@ -44,7 +44,7 @@ def test_each_change_has_its_place_and_its_cure() -> None:
     assert all("To keep the earlier meaning: " in problem.message for problem in found)
 
 
-def test_a_file_without_changes_and_a_text_that_is_no_yaml_have_none() -> None:
+def test_a_file_without_changes_or_that_is_not_yaml_gets_no_note() -> None:
     assert changed_meanings(SAME, "rules.yaml", ACTIONS) == changed_meanings("a: [", "rules.yaml", ACTIONS) == []
 
 

@@ -84,7 +84,7 @@ def test_every_included_text_counts_for_the_hash(write: Write) -> None:
     assert len({before, changed, load(main).require().hash}) == 3
 
 
-def test_paths_start_from_the_file_they_stand_in(write: Write, tmp_path: Path) -> None:
+def test_relative_paths_start_from_their_own_file(write: Write, tmp_path: Path) -> None:
     main = write(
         {
             "rules.yaml": MAIN.replace(", extra.yaml", ""),
@@ -157,8 +157,8 @@ def test_two_files_can_not_have_one_path(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: stands in the main file, not in one that it includes"),
-        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: stands in the main file, not in one that it includes"),
+        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs into the main file, not into an included one"),
+        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs into the main file, not into an included one"),
         ("include: [x.yaml]", "extra.yaml:1:1: an included file includes no other; name that one in the main file"),
         ("rule: []", 'extra.yaml:1:1: unknown key "rule"; did you mean "rules"?'),
         (
@@ -169,11 +169,11 @@ def test_two_files_can_not_have_one_path(write: Write) -> None:
         ("", "extra.yaml:1:1: the file is empty; it needs at least sources: and rules:"),
     ],
 )
-def test_what_an_included_file_may_not_hold(write: Write, text: str, error: str) -> None:
+def test_an_included_file_with_forbidden_keys_is_refused(write: Write, text: str, error: str) -> None:
     assert errors(write({"rules.yaml": MAIN, "extra.yaml": text})) == [error]
 
 
-def test_what_an_included_file_may_hold(write: Write) -> None:
+def test_an_included_file_may_hold_targets_sources_and_rules(write: Write) -> None:
     main = write({"rules.yaml": MAIN, "extra.yaml": "version: 1\nx-mine: &a [1]\n" + RULE.format("x", "x")})
 
     assert [str(problem.level) for problem in load(main).problems] == ["warning"]  # the glob matches no file
@@ -273,7 +273,7 @@ rules:
          'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file'),
     ],
 )  # fmt: skip
-def test_a_file_beyond_its_bounds_is_refused_and_the_bound_named(write: Write, text: str, error: str) -> None:
+def test_a_file_that_exceeds_its_bounds_is_refused_with_the_bound_named(write: Write, text: str, error: str) -> None:
     assert error in errors(
         write({"rules.yaml": BOUNDED, "pay.yaml": text}), PAY_KEY="a-long-value", OTHER="whsec_aHVzaGh1c2hodXNoaHVzaA=="
     )
@@ -318,7 +318,7 @@ def test_recorded_rules_compile_without_the_files(write: Write, tmp_path: Path) 
     assert Loader(REGISTRIES, {}).load_recorded(broken).errors[0].file.endswith("pay.yaml")
 
 
-def test_an_append_can_not_write_what_include_would_take_for_rules(write: Write) -> None:
+def test_an_append_cannot_write_a_file_that_include_would_load(write: Write) -> None:
     def problems(path: str) -> list[str]:
         rule = f"rules: [{{name: a, source: s, actions: [append: '{path}']}}]"
         return errors(write({"rules.yaml": MAIN, "extra.yaml": RULE.format("x", "x"), "teams/a.yaml": rule}))
@@ -366,7 +366,7 @@ def test_a_folder_is_loaded_with_its_own_rules(write: Write, tmp_path: Path) -> 
     assert Loader(REGISTRIES, {}).load_recorded(ruleset.text).require().hash == ruleset.hash
 
 
-def test_in_a_folder_defaults_and_unmatched_stand_once(write: Write, tmp_path: Path) -> None:
+def test_in_a_folder_defaults_and_unmatched_may_be_set_once(write: Write, tmp_path: Path) -> None:
     one = "defaults: {timeout: 3s}\nunmatched: [append: out/u.jsonl]\n"
     write({"d/a.yaml": "sources: {s: {verify: none}}\n" + one, "d/b.yaml": one})
 

@@ -39,7 +39,7 @@ def team(file: WatchedFile, name: str) -> Path:
 
 
 @pytest.mark.parametrize("save", WAYS, ids=lambda save: save.__name__)
-def test_every_way_of_saving_an_included_file_is_taken(several: WatchedFile, save: Save) -> None:
+def test_every_way_of_saving_an_included_file_triggers_a_reload(several: WatchedFile, save: Save) -> None:
     save(team(several, "b.yaml"), RULE.format("b2"))
 
     until(lambda: several.names == ("a", "b2"))
@@ -48,14 +48,14 @@ def test_every_way_of_saving_an_included_file_is_taken(several: WatchedFile, sav
     assert several.why() is None
 
 
-def test_a_new_file_that_matches_is_taken(several: WatchedFile) -> None:
+def test_a_new_file_that_matches_is_loaded(several: WatchedFile) -> None:
     team(several, "c.yaml").write_text(RULE.format("c"))
 
     until(lambda: several.names == ("a", "b", "c"))
     until(lambda: [change.added for change in several.changes] == [("c",)])
 
 
-def test_a_file_that_vanishes_takes_its_rules_along(several: WatchedFile) -> None:
+def test_the_rules_of_a_removed_file_are_removed(several: WatchedFile) -> None:
     team(several, "a.yaml").unlink()
 
     until(lambda: several.names == ("b",))
@@ -104,7 +104,7 @@ def test_the_line_that_includes_can_be_removed_together_with_the_files(several: 
     until(lambda: several.names == ("alone",))
 
 
-def test_several_files_are_taken_together_or_not_at_all(several: WatchedFile) -> None:
+def test_several_changed_files_are_loaded_together_or_not_at_all(several: WatchedFile) -> None:
     team(several, "b.yaml").write_text("rules: [")
     team(several, "a.yaml").write_text(RULE.format("a2"))
     until(lambda: several.was_refused_for(DriftReason.PROBLEMS))
@@ -131,7 +131,7 @@ def test_a_half_written_file_is_waited_for(several: WatchedFile) -> None:
     assert several.refused == []
 
 
-def test_rule_tests_and_dotfiles_beside_are_no_rules(several: WatchedFile) -> None:
+def test_rule_tests_and_dotfiles_are_not_loaded_as_rules(several: WatchedFile) -> None:
     several.path.write_text(MAIN.replace("?", "*"))
     team(several, "a.cases.yaml").write_text("nonsense: [")
     team(several, ".b.yaml.swp").write_text("nonsense: [")

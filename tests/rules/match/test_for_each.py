@@ -124,7 +124,7 @@ def test_a_rule_that_selects_nothing_does_not_match() -> None:
     assert _match(ALERTS, rule) == _match({"alerts": []}, rule) == _match({"alerts": 5}, rule) == Answer((), ())
 
 
-def test_stop_hides_its_items_from_later_rules_over_the_list_and_no_more() -> None:
+def test_stop_hides_its_items_only_from_later_rules_over_the_same_list() -> None:
     answer = _match(
         ALERTS,
         _rule("pages", {"item['labels'].severity": "page"}, "$.alerts[*]", stop=True),
@@ -168,7 +168,7 @@ def test_a_path_below_the_item_may_go_to_any_depth() -> None:
     assert _places(answer) == {"r": ["$.a[1]"]}
 
 
-def test_a_rule_is_looked_for_by_the_values_of_its_items() -> None:
+def test_the_index_finds_a_rule_by_the_values_of_its_items() -> None:
     rules = tuple(_rule(f"r{i}", {"item.labels.severity": f"s{i}"}, "$.alerts[*]") for i in range(50))
     ruleset = Ruleset(RulesetText("", "", ""), rules, {}, {})
     from router.rules.match.fields import FieldValues

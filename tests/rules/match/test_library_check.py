@@ -49,7 +49,7 @@ def test_the_installed_library_is_as_expected() -> None:
 
 
 @pytest.mark.parametrize("change", [_first_only, _without_indices, _another_operator])
-def test_another_tree_is_noticed(change: Callable[[Any], None]) -> None:
+def test_a_library_with_another_syntax_tree_is_noticed(change: Callable[[Any], None]) -> None:
     library = _changed(change)
     if change is _first_only:  # the library's own `find` goes by it too: the difference has to be in the tree alone
         library = lambda text: _Mixed(_changed(change)(text), parse(text))  # noqa: E731
@@ -75,7 +75,9 @@ def test_a_parser_that_raises_is_noticed() -> None:
     assert not library_check.agrees(raises)
 
 
-def test_with_another_library_only_paths_of_names_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_with_an_unexpected_library_only_paths_of_names_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(parse_module, "is_as_expected", lambda: False)
     rules = "sources: {{s: {{verify: none}}}}\nrules: [{{name: r, match: {{'{}': 1}}, actions: [append: x]}}]\n"
 
@@ -85,5 +87,5 @@ def test_with_another_library_only_paths_of_names_are_taken(monkeypatch: pytest.
     assert named.problems == ()
     [problem] = other.problems
     assert (problem.line, "install version 1.16" in problem.message) == (2, True)
-    with pytest.raises(PathError, match="parses paths in another way than expected here, so only names"):
+    with pytest.raises(PathError, match="parses paths differently than expected, so only names"):
         compile_path("$.some[8].item")

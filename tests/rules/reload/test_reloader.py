@@ -682,7 +682,7 @@ def test_rules_that_another_process_can_t_load_are_refused_with_its_problems(
     assert watched.swapped == []
 
 
-def test_other_processes_swap_before_a_reload_is_told(watch: Callable[..., WatchedFile]) -> None:
+def test_other_processes_swap_before_a_reload_is_reported(watch: Callable[..., WatchedFile]) -> None:
     watched = watch(rules("before"))
     watched.path.write_text(rules("after"))
     until(lambda: watched.taken)

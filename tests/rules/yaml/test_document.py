@@ -79,7 +79,7 @@ def test_a_number_with_a_leading_zero_gets_a_warning() -> None:
         ("a: {{ x }}", (1, 5), "needs quotes"),
         ("h: {X-Ref: {{ payload.ref }}}", (1, 13), "needs quotes"),
         ("a: *.py", (1, 5), "quote a value that starts with *"),
-        ("a: *py", (1, 4), "names no anchor above it"),
+        ("a: *py", (1, 4), "is not the name of an anchor above it"),
         ("{$.a[*]: x}", (1, 7), "quote a path with brackets"),
         ('a: "\\d"', (1, 5), "use single quotes"),
         ("a: b: c", (1, 5), "quote a value that contains a colon"),

@@ -99,7 +99,7 @@ def filled(path: Path, event: MakeEvent, planned_delivery: MakePlan) -> Path:
     return path
 
 
-def test_a_copy_and_its_copy_have_all_that_the_store_has(filled: Path, postgres_store_url: str) -> None:
+def test_copies_in_both_directions_are_complete(filled: Path, postgres_store_url: str) -> None:
     database, back = store_location(postgres_store_url), filled.with_name("back.db")
 
     there = copy(filled, database)
@@ -121,7 +121,7 @@ def content_of(location: StoreLocation) -> dict[str, object]:
     return found
 
 
-def test_a_daemon_goes_on_with_a_copy(
+def test_a_daemon_can_continue_with_a_copy(
     filled: Path, postgres_store_url: str, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     copy(filled, store_location(postgres_store_url))
@@ -190,7 +190,7 @@ def test_every_column_is_copied_or_known_not_to_be(filled: Path, postgres_store_
     assert tables - {*TABLES, "settled", "meta", "node", "share", "leader"} == set()
 
 
-def test_groups_go_on_in_a_copy(
+def test_groups_still_work_in_a_copy(
     path: Path, postgres_store_url: str, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     def send(store: Store, *groups: Latest | Once) -> list[str]:

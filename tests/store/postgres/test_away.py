@@ -78,7 +78,7 @@ def test_a_stopped_server_is_found_again(
     assert [found.id for found in store.events()][1:] == [first.id]
 
 
-def test_events_that_keep_coming_do_not_put_off_the_next_try(
+def test_a_stream_of_events_does_not_delay_the_next_connection_try(
     own_server: Server, store: PostgresStore, event: MakeEvent
 ) -> None:
     own_server.stop()
@@ -134,7 +134,7 @@ def test_a_commit_survives_a_cut_connection(
     assert len(store.events()) == 2
 
 
-def test_a_read_only_database_is_said_to_be_so(store: PostgresStore, event: MakeEvent) -> None:
+def test_the_error_for_a_read_only_database_says_so(store: PostgresStore, event: MakeEvent) -> None:
     with psycopg.connect(str(store.location), autocommit=True) as connection:
         for setting in ("on", "off"):
             sql = f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {setting}"

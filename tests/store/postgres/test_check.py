@@ -50,11 +50,11 @@ def broken(store: PostgresStore) -> dict[str, Finding]:
     return {finding.name: finding for finding in store.check(lambda *_: None) if finding.broken}
 
 
-def test_a_sound_store_is_said_to_be_sound(filled: PostgresStore) -> None:
+def test_a_sound_store_passes_the_check(filled: PostgresStore) -> None:
     assert broken(filled) == {}
 
 
-def test_each_invariant_can_be_broken() -> None:
+def test_the_check_finds_each_broken_invariant() -> None:
     assert list(DAMAGE) == [invariant.name for invariant in INVARIANTS]
 
 

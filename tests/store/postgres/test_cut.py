@@ -84,7 +84,7 @@ def test_an_attempt_whose_end_was_cut_ends_once(
     assert [finding for finding in store.check(lambda *_: None) if finding.broken] == []
 
 
-def test_what_a_cut_claim_took_is_known_by_its_token(
+def test_deliveries_of_a_cut_claim_are_found_by_its_token(
     store: PostgresStore, proxy: FaultyProxy, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     """The node gives back what it has running with a token that it does not know."""
@@ -111,7 +111,7 @@ def test_an_operator_is_told_that_a_change_may_have_been_made(
     assert [delivery.state for delivery in store.deliveries()] == [State.CANCELLED]
 
 
-def test_a_server_that_never_answers_is_left(
+def test_the_connection_to_a_server_that_never_answers_is_closed(
     store: PostgresStore, proxy: FaultyProxy, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.store.postgres.writer.STUCK_SECONDS", 0.5)

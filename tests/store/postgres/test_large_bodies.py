@@ -34,7 +34,7 @@ def test_others_commit_while_a_large_body_is_written(
     assert {one.id: len(one.body) for one in postgres_store.events()}["large"] == len(BODY)
 
 
-def test_its_delivery_is_claimed_though_later_ones_were(
+def test_a_large_events_delivery_is_claimed_after_later_ones(
     postgres_store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     postgres_store.append(event(received_at=NOW), [planned_delivery()], "r1").result(60)

@@ -35,7 +35,7 @@ def refusal(url: str) -> str:
     return text
 
 
-def test_a_server_that_does_not_run() -> None:
+def test_the_error_for_a_stopped_server_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -45,15 +45,15 @@ def test_a_server_that_does_not_run() -> None:
     assert "start the server" in text
 
 
-def test_a_database_that_does_not_exist(postgres_server: Server) -> None:
+def test_the_error_for_a_missing_database_says_so(postgres_server: Server) -> None:
     assert "create it" in refusal(postgres_server.url("nobody_made_it"))
 
 
-def test_tls_that_the_server_does_not_speak(postgres_url: str) -> None:
+def test_the_error_for_a_server_without_tls_says_so(postgres_url: str) -> None:
     assert "sslmode=disable" in refusal(f"{postgres_url}?sslmode=require")
 
 
-def test_a_password_that_is_missing_or_wrong() -> None:
+def test_the_error_for_a_missing_or_wrong_password_says_so() -> None:
     server = Server()
     try:
         server.execute(f"ALTER ROLE postgres PASSWORD '{SECRET}'")
@@ -67,7 +67,9 @@ def test_a_password_that_is_missing_or_wrong() -> None:
         server.remove()
 
 
-def test_tls_by_the_right_authority_and_name(tmp_path: Path, postgres_server: Server, postgres_store_url: str) -> None:
+def test_tls_works_with_the_right_authority_and_name(
+    tmp_path: Path, postgres_server: Server, postgres_store_url: str
+) -> None:
     authority = Authority(tmp_path)
     relay = TlsRelay(postgres_server.port, authority.issue())
     try:
@@ -82,7 +84,9 @@ def test_tls_by_the_right_authority_and_name(tmp_path: Path, postgres_server: Se
         relay.close()
 
 
-def test_a_certificate_that_does_not_fit(tmp_path: Path, postgres_server: Server, run: Callable[..., Any]) -> None:
+def test_the_error_for_a_wrong_certificate_says_so(
+    tmp_path: Path, postgres_server: Server, run: Callable[..., Any]
+) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     relay = TlsRelay(postgres_server.port, authority.issue(), "127.0.0.2")
     url = f"postgresql://me:{SECRET}@127.0.0.2:{relay.port}/hooks"
@@ -119,14 +123,14 @@ def test_a_schema_that_is_one_step_newer_is_served_by_nodes_that_still_run(postg
     PostgresStore(parse_url(postgres_store_url)).close()
 
 
-def test_a_newer_schema_that_says_that_this_program_is_too_old(postgres_store_url: str) -> None:
+def test_a_newer_schema_can_refuse_older_programs(postgres_store_url: str) -> None:
     with psycopg.connect(postgres_store_url) as connection:
         connection.execute("UPDATE webhook_router.meta SET version = version + 1, oldest_program = version + 1")
 
     assert "use the newer program" in refusal(postgres_store_url)
 
 
-def test_a_server_that_may_forget() -> None:
+def test_a_server_that_may_lose_commits_is_reported() -> None:
     server = Server({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"})
     try:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -207,15 +211,19 @@ def role(postgres_server: Server) -> Iterator[Callable[[str, str], str]]:
     postgres_server.execute(f"DROP ROLE {name}")
 
 
-def test_a_user_who_may_not_make_the_schema(postgres_url: str, role: Callable[..., str]) -> None:
+def test_the_error_for_a_user_who_may_not_create_the_schema_says_so(
+    postgres_url: str, role: Callable[..., str]
+) -> None:
     assert "GRANT CREATE ON DATABASE" in refusal(role(postgres_url))
 
 
-def test_a_user_who_may_not_use_the_schema(postgres_store_url: str, role: Callable[..., str]) -> None:
+def test_the_error_for_a_user_who_may_not_use_the_schema_says_so(
+    postgres_store_url: str, role: Callable[..., str]
+) -> None:
     assert "GRANT USAGE ON SCHEMA" in refusal(role(postgres_store_url))
 
 
-def test_a_user_who_may_only_read(postgres_store_url: str, role: Callable[..., str]) -> None:
+def test_the_error_for_a_user_who_may_only_read_says_so(postgres_store_url: str, role: Callable[..., str]) -> None:
     url = role(
         postgres_store_url,
         "GRANT USAGE ON SCHEMA webhook_router TO guest",

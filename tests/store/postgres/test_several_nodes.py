@@ -106,7 +106,7 @@ def test_each_order_is_kept_across_nodes(
     assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
 
 
-def test_deadlocks_are_counted_and_rare_whatever_all_nodes_do_at_once(
+def test_deadlocks_between_busy_nodes_are_rare_and_counted(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     """Appends, claims, settles in any order, replays, cancels, new plans and retention, of few order keys and groups."""
@@ -212,7 +212,7 @@ def test_a_follower_sees_what_each_node_commits_once(
     assert len(list(again.new_items())) == len(sent)
 
 
-def test_a_node_whose_id_another_one_got_joins_anew(nodes: list[PostgresStore], postgres_store_url: str) -> None:
+def test_a_node_whose_id_was_given_to_another_joins_again(nodes: list[PostgresStore], postgres_store_url: str) -> None:
     """As after a failover to a standby that did not know this node yet."""
     facts = NodeFacts("one", "host", 1, "1", ("delivery",), ())
     nodes[0].fleet.join(facts, "r1", 60_000)

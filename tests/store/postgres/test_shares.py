@@ -12,7 +12,7 @@ _STEPS = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["looks", "leaves
 
 @examples(200)
 @given(_STEPS, st.integers(1, 7), st.booleans())
-def test_shares_never_exceed_the_limit_and_end_up_with_all_of_it(
+def test_shares_never_exceed_the_limit_and_finally_use_all_of_it(
     steps: list[tuple[int, str, int]], concurrency: int, alone: bool
 ) -> None:
     division = Division(Limits(concurrency, 10.0, alone))

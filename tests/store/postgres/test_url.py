@@ -62,7 +62,7 @@ def test_a_wrong_url_is_explained_without_its_password(url: str, why: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_the_password_may_be_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\n")
     url = parse_url(f"postgresql://me@db/hooks?password_file={file}")

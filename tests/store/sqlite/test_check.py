@@ -116,7 +116,7 @@ def test_a_damaged_file_is_reported(sqlite_store: SqliteStore, path: Path, event
 def test_a_file_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("no database" * 1000)
 
-    with pytest.raises(StoreError, match="no webhook-router store"):
+    with pytest.raises(StoreError, match="not a webhook-router store"):
         list(check(tmp_path / "x.db"))
     with pytest.raises(StoreError, match="there is no store"):
         list(check(tmp_path / "none.db"))

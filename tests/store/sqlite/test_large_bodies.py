@@ -307,7 +307,7 @@ def test_a_closing_store_finishes_the_bodies_that_wait(path: Path, sqlite_store:
     assert rows(path, "SELECT count(*) FROM event") == 3
 
 
-def test_a_claim_of_a_damaged_body_takes_the_others_along(
+def test_a_claim_with_a_damaged_body_still_returns_the_others(
     store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for name in ("bad", "good"):

@@ -143,7 +143,7 @@ def _newer_store(path: Path) -> None:
     ("make", "message"),
     [
         (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_text("no database " * 1000), "some other file"),
+        (lambda path: path.write_text("no database " * 1000), "another file"),
         (_other_database, "some other program"),
         (_newer_store, "schema version 99"),
     ],
@@ -277,7 +277,7 @@ def test_opening_a_store_restores_wal_mode(path: Path) -> None:
         assert connection.pragma("journal_mode") == "wal"
 
 
-def test_a_delivery_that_its_owner_left_dead_is_told_of_by_the_next(
+def test_a_delivery_left_dead_by_a_killed_owner_is_reported_by_the_next(
     path: Path, event: Callable[..., Event], planned_delivery: Callable[..., PlannedDelivery]
 ) -> None:
     ids = {}

@@ -64,7 +64,7 @@ def test_a_planted_link_beside_the_store_is_refused(tmp_path: Path, name: str) -
     assert not (tmp_path / "other").exists()
 
 
-def test_a_link_of_ones_own_to_the_store_is_fine(tmp_path: Path) -> None:
+def test_the_users_own_symlink_to_the_store_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "store.db").symlink_to(tmp_path / "real" / "store.db")
 

@@ -220,7 +220,7 @@ def test_no_commit_succeeds_on_a_removed_or_replaced_file(
     if replaced:
         path.write_bytes(away.read_bytes())
 
-    with pytest.raises(StoreUnavailable, match="was removed or replaced; put it back, or start the daemon anew"):
+    with pytest.raises(StoreUnavailable, match="was removed or replaced; put it back, or restart the daemon"):
         store.append(event(), [planned_delivery()], "r1").result(10)
     assert not store.writable()
 

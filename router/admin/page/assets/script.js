@@ -127,7 +127,7 @@ async function renew() {
   const answer = await fetch(location.href, asked).catch(() => null);
   if (answer?.status === 401) return location.reload(); // the session has ended
   if (!answer) return tellStale("The daemon does not answer.");
-  if (answer.status >= 500) return tellStale("The daemon can't read its store just now, or has much to do.");
+  if (answer.status >= 500) return tellStale("The daemon can't read its store at the moment, or is busy.");
   const text = await answer.text();
   renewed = new Date();
   if (!answer.ok || text === shown || isBusy() || document.hidden) return;
@@ -178,7 +178,7 @@ function keepText() {
     const note = document.createElement("p");
     note.className = "note";
     note.setAttribute("role", "status");
-    note.textContent = "This is the text that you sent before, which was not looked at.";
+    note.textContent = "This is the text that you sent before; it was not checked.";
     area.form.prepend(note);
   } else if (kept && !location.search) return location.replace(`/rules/try?file=${encodeURIComponent(kept.file)}`);
   area.form.addEventListener("submit", (event) => {

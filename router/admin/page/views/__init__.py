@@ -1,4 +1,4 @@
-"""The views of the page: one module each, one line here."""
+"""The views of the page: one module and one line here for each."""
 
 from collections.abc import Mapping
 

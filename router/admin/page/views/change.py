@@ -1,4 +1,4 @@
-"""Try a change: an edited text of the rules, its problems in place, and what it would do to the newest events.
+"""Try a change: an edited text of the rules, its problems at their places, and what it would do to the newest events.
 
 Nothing is saved, executed or sent: the edited text is a download.
 """
@@ -25,10 +25,10 @@ from router.rules.compile.loader import Loaded
 from router.rules.ruleset import Ruleset
 from router.runtime.pacing import GC_PAUSED
 
-LARGEST_FORM = 6 * 1024 * 1024  #: of which a text has a third to two thirds: a form escapes most signs
+LARGEST_FORM = 6 * 1024 * 1024  #: a text takes a third to two thirds of it, since a form escapes most punctuation
 LARGEST_TEXT = 2 * 1024 * 1024  #: bytes of a file that can be edited here; some 10,000 rules
 PLANNED_EVENTS = 5_000  #: the newest; some 1.5 s on an idle core
-PLAN_SECONDS = 4.0  #: of a plan; the rest of WORK_SECONDS is for loading the text
+PLAN_SECONDS = 4.0  #: limit of a plan; the rest of WORK_SECONDS is for loading the text
 DAY_MS = 86_400_000
 _SAMPLES = 3
 _MOST_PROBLEMS = 100
@@ -61,15 +61,15 @@ def _download(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[s
 
 
 def _chosen(files: list[RulesFileText], label: str) -> RulesFileText:
-    """The file that is tried, the main one by default. Raises Problem."""
+    """The file that is tried, by default the main file. Raises Problem."""
     for file in files:
         if label in ("", file.label):
             return file
-    raise Problem(404, "the running rules have no such file; they were loaded anew meanwhile, or it is not theirs")
+    raise Problem(404, "the running rules have no such file; perhaps they were reloaded in the meantime")
 
 
 def _text(read: PageRequest, chosen: RulesFileText) -> str:
-    """The edited text. A form has CR LF at the end of each line; the file's own ends come back."""
+    """The edited text. A form has CR LF at each line end; they are turned back into the file's own line ends."""
     text = read.sent("text").replace("\r\n", "\n")
     return text.replace("\n", "\r\n") if "\r\n" in chosen.text else text
 
@@ -84,8 +84,8 @@ def _try(
     daemon: DaemonHandle, read: PageRequest, session: Session, running: Ruleset, chosen: RulesFileText, text: str
 ) -> dict[str, Any]:
     unread = unread_includes(running.text, chosen, text)
-    if unread and daemon.is_for_reader:  # whether there is such a file is not theirs to ask
-        raise Problem(403, "this token may only read, so it tries no new entries of include:")
+    if unread and daemon.is_for_reader:  # the read-only token must not learn whether such a file exists
+        raise Problem(403, "this read-only token can't try new entries of include:")
     with rules_work(daemon, "webhook-router check and plan"):
         loaded = _loaded(daemon, running.text, chosen, text)
         sees = sees_payloads(daemon, session)

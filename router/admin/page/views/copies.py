@@ -14,8 +14,8 @@ from router.domain.events import Event
 from router.domain.reply import Reply
 from router.operate.export_event import Exported, as_case, as_curl
 
-SHOWN_BYTES = 64 * 1024  #: of a copy that stands on the page; a larger one is a download
-LARGEST_BODY = 4 * 1024 * 1024  #: bytes that become a copy; `webhook-router events export` has no such bound
+SHOWN_BYTES = 64 * 1024  #: of a copy on the page; a larger one is a download
+LARGEST_BODY = 4 * 1024 * 1024  #: bytes of a body that can be copied; `webhook-router events export` has no such limit
 _TO = "http://127.0.0.1:8080"
 _FILES = {"curl": ("text/plain; charset=utf-8", "sh"), "case": ("application/yaml; charset=utf-8", "cases.yaml")}
 

@@ -1,4 +1,4 @@
-"""The list of deliveries, and replay and cancel: of chosen ones, or of all that a filter finds."""
+"""The list of deliveries. Replay and cancel chosen deliveries, or all that match a filter."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 
 
 def filter_in(read: PageRequest) -> Filter:
-    """The filter of an address. Raises Problem."""
+    """The filter in a URL. Raises Problem."""
     given = {name: read.one(name) or None for name in ("rule", "action", "target", "source")}
     return Filter(
         states=states_in(read),
@@ -47,9 +47,9 @@ def filter_in(read: PageRequest) -> Filter:
 
 
 def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
-    """Ask once more, with the number, before all that a filter finds is changed."""
+    """Ask for confirmation, with the number, before all matching deliveries are changed."""
     operation = _operation(fields)
-    if read.method == "POST":  # the list's form; the question has an address of its own
+    if read.method == "POST":  # the list's form; the question has its own URL
         chosen = fields_of(read.sent("query"))
         return see_other(address(read.path, **{name: chosen.get(name, []) for name in _NAMES}))
     which = _chosen(read, operation)
@@ -69,12 +69,12 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     query = read.sent("query")
     which = None if ids else _chosen(replace(read, query=fields_of(query)), operation)
     if which is not None and daemon.store.count(which, MAX_CHANGED + 1) != _number(read):
-        raise Problem(409, "the number of deliveries has changed since you were asked; look again, and confirm")
+        raise Problem(409, "the number of deliveries has changed since the question; check it again, and confirm")
     states = which.states if which is not None else operation.states_by_id
     if not daemon.changing.acquire(blocking=False):
         raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")
     try:
-        limit = work_limit(daemon, MAX_CHANGED)  # another click goes on
+        limit = work_limit(daemon, MAX_CHANGED)  # another click continues
         work = BulkChange(daemon.store, report, states, daemon.now_ms, limit=limit)
         if which is not None:
             work.by_filter(which)
@@ -91,7 +91,7 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
 
 
 def _said(operation: DeliveryOperation, done: int, skipped: int, rest: str) -> str:
-    left = f"; {skipped} left alone, since their state does not allow it" if skipped else ""
+    left = f"; {skipped} left unchanged, since their state does not allow it" if skipped else ""
     return address("", done=f"{done} {operation.past}{left}{rest}").removeprefix("?")
 
 
@@ -103,7 +103,7 @@ def _operation(fields: Mapping[str, str]) -> DeliveryOperation:
 
 
 def _chosen(read: PageRequest, operation: DeliveryOperation) -> Filter:
-    """The filter of an address, with the states that the operation changes. Raises Problem."""
+    """The filter in a URL, limited to the states that the operation changes. Raises Problem."""
     which = filter_in(read)
     if not which.states and not names_more_than_states(which):
         raise Problem(409, "choose deliveries, or a filter that narrows")

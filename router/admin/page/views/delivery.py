@@ -1,4 +1,4 @@
-"""One delivery: its state and why it waits, and each attempt with what was sent and answered."""
+"""One delivery: its state and why it waits, and each attempt with its request and answer."""
 
 from collections.abc import Mapping
 
@@ -18,8 +18,8 @@ from router.operate.wait_words import wait_sentence
 from router.operate.waits import Waiting
 from router.store.contract import StoreReader
 
-_LOOKED_AT = 200  #: unsettled deliveries of the action, among which the one is looked for that is waited for
-_MOST_ATTEMPTS = 100  #: of the view, the newest
+_LOOKED_AT = 200  #: unsettled deliveries of the action that are searched for the one that is waited for
+_MOST_ATTEMPTS = 100  #: attempts that the view shows, the newest
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
@@ -41,7 +41,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
 
 
 def _waited_for(store: StoreReader, delivery: Delivery, waiting: Waiting | None) -> Delivery | None:
-    """The delivery that has to end first; None if there is none, or if it is far away. Raises StoreError."""
+    """The delivery that must end first. None if there is none or it is too far away. Raises StoreError."""
     if waiting is None or waiting.reason not in (Wait.ORDER, Wait.LATEST):
         return None
     by_order = waiting.reason is Wait.ORDER

@@ -1,4 +1,4 @@
-"""One event: its request, why each rule matched or not, and its deliveries; planning it again."""
+"""One event: its request, why each rule matched or not, and its deliveries. It can be planned again."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ from router.operate.status import waits_of
 from router.rules.own_source import OWN_SOURCE
 
 SHOWN_BYTES = 128 * 1024  #: of a body as text; the whole one is a download away
-_MOST_RULES = 200  #: that are explained; the rest are counted
+_MOST_RULES = 200  #: rules that are explained; the rest are counted
 _MOST_DELIVERIES = 200
 
 
@@ -46,7 +46,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
 
 
 def _explained(daemon: DaemonHandle, event: Event, *, then: bool) -> tuple[ExplainedEvent | None, str]:
-    """What the rules say of it: those that run, or those that routed it; or why its payload can't be parsed."""
+    """What the running rules, or those that routed the event, make of it; or why its payload can't be parsed."""
     recorded = daemon.loader.load_recorded
     work = rules_work(daemon, "webhook-router events explain") if then else nullcontext()
     try:
@@ -77,7 +77,7 @@ def _reroute(daemon: DaemonHandle, _: PageRequest, __: Session, fields: Mapping[
 
 
 def event_of(daemon: DaemonHandle, event_id: str) -> Event:
-    """The event of an address. Raises Problem, StoreError."""
+    """The event of a URL. Raises Problem, StoreError."""
     event = daemon.store.event(event_id)
     if event is None:
         raise Problem(404, "the store has no event with this id; old events are removed after a time")
@@ -85,7 +85,7 @@ def event_of(daemon: DaemonHandle, event_id: str) -> Event:
 
 
 def body_text(body: bytes) -> str:
-    """The beginning of the body as it was sent; bytes that are no text as escapes."""
+    """The beginning of the body as it was sent. Bytes that are not text are escaped."""
     return body[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
 
 

@@ -30,7 +30,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 
 
 def event_filter_in(read: PageRequest) -> EventFilter:
-    """The filter of an address. Raises Problem."""
+    """The filter in a URL. Raises Problem."""
     return EventFilter(
         source=read.one("source") or None,
         since=time_in(read, "since"),
@@ -42,7 +42,7 @@ def event_filter_in(read: PageRequest) -> EventFilter:
 
 
 def states_in(read: PageRequest) -> tuple[State, ...]:
-    """The states of the filter. Raises Problem."""
+    """The states in the filter. Raises Problem."""
     try:
         return tuple(State(name) for name in read.query.get("state", []) if name)
     except ValueError:
@@ -50,13 +50,13 @@ def states_in(read: PageRequest) -> tuple[State, ...]:
 
 
 def _find(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str, str]) -> Reply:
-    """Go to an event or a delivery by its id, or by how its id begins."""
+    """Go to an event or a delivery by its id or the beginning of its id."""
     wanted = read.one("id")
     with suppress(NoSuchId):
         return see_other(f"/events/{find_event_strict(daemon.store, wanted).id}")
     with suppress(NoSuchId):
         return see_other(f"/deliveries/{find_delivery(daemon.store, wanted).id}")
-    raise Problem(404, "no event and no delivery has an id that begins so, or several have")
+    raise Problem(404, "no event or delivery, or more than one, has an id with this beginning")
 
 
 VIEWS = (View("/events", _show), View("/find", _find))

@@ -25,7 +25,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 
 
 def living_first(nodes: Sequence[NodeState], now: int) -> list[dict[str, Any]]:
-    """The nodes that live, then those that are lost; the newest of each first."""
+    """The living nodes, then the lost ones; of each the newest first."""
     ordered = sorted(nodes, key=lambda node: (not node.lives, -node.id))
     return [node_json(node, now) for node in ordered]
 

@@ -1,4 +1,4 @@
-"""The first view: is it well, what came, what waits, what is dead, and what an operator should do now."""
+"""The overview: whether all is well, what came in, what waits, what is dead, and what an operator should do now."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from router.operate.concerns import Concern, Place, concerns
 from router.operate.queries import newest_events
 from router.operate.status import read_status
 
-_RECENT = 10  #: events on the first view
+_RECENT = 10  #: events on the overview
 _MOST_TARGETS = 20  #: that are listed, the longest waiting first
 _MOST_NODES = 10
 
@@ -39,7 +39,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 
 
 def address_of(concern: Concern) -> str:
-    """Where its cure is; empty when the page has no such place."""
+    """The URL of its cure; empty when the page has none."""
     states = {Place.DEAD: "dead", Place.PENDING: "pending"}
     if concern.place in states:
         return address("/deliveries", state=states[concern.place], target=concern.target)

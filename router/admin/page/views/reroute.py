@@ -1,4 +1,4 @@
-"""Plan again all events that a filter finds, once their number is confirmed: unmatched ones after a fix, say."""
+"""Plan all events of a filter again, after their number is confirmed. For example unmatched events after a fix."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,9 +37,9 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 def _reroute(daemon: DaemonHandle, read: PageRequest) -> Reply:
     asked = replace(read, query=fields_of(read.sent("query")))
     which, position = _filter(asked), _position(replace(read, query=read.form))
-    # A run that goes on was confirmed at its begin; meanwhile the number of unmatched events has become less.
+    # A run that is continued was confirmed at its beginning. The number of unmatched events has decreased since then.
     if not position.last and str(daemon.store.count_events(which, MOST_COUNTED + 1)) != read.sent("number"):
-        raise Problem(409, "the number of events has changed since you were asked; look again, and confirm")
+        raise Problem(409, "the number of events has changed since the question; check it again, and confirm")
     report = RerouteReport(dry_run=False)
     if not daemon.changing.acquire(blocking=False):
         raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")

@@ -1,4 +1,4 @@
-"""The rules that run: each with its sources, actions, what waits for it and what it matched lately; and their text."""
+"""The running rules: each with its sources, actions, waiting deliveries and recent matches; and their text."""
 
 from collections.abc import Mapping
 

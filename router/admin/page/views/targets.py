@@ -1,4 +1,4 @@
-"""The targets: what waits at each, and its limits; pause and resume."""
+"""The targets: what waits at each, and its limits. Pause and resume."""
 
 from collections.abc import Mapping
 
@@ -45,7 +45,7 @@ def _resume(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str
 
 
 def _known(daemon: DaemonHandle, read: PageRequest) -> str:
-    """The target that the form names. Raises Problem."""
+    """The target in the form. Raises Problem."""
     name = read.sent("target")
     depths, _ = daemon.counts.depths(daemon.store)
     targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now, depths)

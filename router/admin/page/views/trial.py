@@ -12,7 +12,7 @@ from router.domain.reply import Reply
 from router.rules.dry_run.preview import Preview, made_event, preview
 
 _MOST_RULES = 200
-LARGEST_FORM = 3 * 1024 * 1024  #: a payload of 1 MiB, as the API tests one: a form escapes most signs of JSON
+LARGEST_FORM = 3 * 1024 * 1024  #: a payload of 1 MiB, as in the API: a form escapes most punctuation of JSON
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:

@@ -55,7 +55,7 @@ class Command:
         if not self.hook.timeout:
             return Commented(_TIMEOUT, ("webhook waits for ever; a script that hangs is ended by then",))
         if not _GO_DURATION.fullmatch(self.hook.timeout):
-            raise CantCarry(self.hook.place, f'the command-timeout "{self.hook.timeout}" is no number with one unit')
+            raise CantCarry(self.hook.place, f'the command-timeout "{self.hook.timeout}" is not a number with one unit')
         return self.hook.timeout
 
     def _program(self) -> str:
@@ -105,7 +105,7 @@ class Command:
     def _variable(self, parameter: Parameter, name: str) -> str:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
         if not _VARIABLE.fullmatch(plain):
-            raise CantCarry(parameter.place, f'"{name}" is no name of a variable; give it an envname')
+            raise CantCarry(parameter.place, f'"{name}" is not a variable name; give it an envname')
         if plain != name:
             self.notes.add(parameter.place, f"the variable {name} is {plain} here; a name has letters, digits and _")
         return plain

@@ -21,7 +21,7 @@ class Note:
     hook: str
     place: Place
     text: str
-    lost: bool = False  #: nothing stands for it; the hook is switched off
+    lost: bool = False  #: it has no equivalent, so the hook is switched off
 
     def __str__(self) -> str:
         return f"{self.place}: {self.hook}: {self.text}"

@@ -95,7 +95,7 @@ class _Reader:
         for name in missing:
             assert node is not None
             self.problem(
-                node, f"{name} is not known here, so this constant isn't either; set the variable, then import"
+                node, f"{name} is not set here, so this constant is unknown; set the variable, then import again"
             )
         return found
 

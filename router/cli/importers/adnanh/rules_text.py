@@ -16,7 +16,7 @@ _BAD_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_NAME = 60
 _HEADER = (
     "Rules of webhook-router, imported from {files} of adnanh/webhook.",
-    "What differs for every hook is listed in docs/from-adnanh.md; what differs for one is said above it.",
+    "Differences for every hook are listed in docs/from-adnanh.md; differences for one hook are above it.",
     "After your changes: webhook-router check --strict",
 )
 

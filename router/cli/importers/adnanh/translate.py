@@ -19,7 +19,7 @@ from router.cli.importers.adnanh.values import HookValues
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _PARSE = (("json", "json"), ("x-www-form-urlencoded", "form"), ("xml", "xml"), ("multipart/form-data", "multipart"))
 _LOST_KEYS = {
-    "pre-hook-command": "a command that runs before the rules are judged has no place here",
+    "pre-hook-command": "a command that runs before the trigger rule is not possible here",
     "keep-file-environment": "the files of a multipart body stay in the body, and have no paths",
     "stream-command-output": "a command's output can't be streamed to the sender",
 }
@@ -74,7 +74,7 @@ class _Translation:
             if key in _LOST_KEYS:
                 self.notes.add(place, f"{key}: {_LOST_KEYS[key]}", lost=True)
             else:
-                self.notes.add(place, f"{key} is no key that webhook 2.8 knows; it is left out")
+                self.notes.add(place, f"{key} is not a key of webhook 2.8; it is left out")
         rule = self._rule(admission, match, actions)
         source = self._source(admission, values)
         comments = self._comments([*admission.comments, *_comments_of(rule["respond"])])

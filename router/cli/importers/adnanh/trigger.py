@@ -166,7 +166,9 @@ def networks(match: Match, notes: Notes) -> list[str]:
         try:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise CantCarry(match.place, f'"{text}" is no address and no network, so the hook always fails') from None
+            raise CantCarry(
+                match.place, f'"{text}" is neither an address nor a network, so the hook always fails'
+            ) from None
         if network.version == 6 and "/" not in text:
             notes.add(match.place, f"webhook takes {text} for {text}/32, a whole network; here it is the one address")
         found.append(str(network.network_address) if "/" not in text else str(network))

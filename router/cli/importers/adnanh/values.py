@@ -116,7 +116,9 @@ def _json_field(hook: Hook) -> str | None:
 def _header(parameter: Parameter) -> str:
     name = parameter.name
     if not _HEADER_NAME.fullmatch(name):
-        raise CantCarry(parameter.place, f'"{name}" is no header that gets here; names with _ are dropped on arrival')
+        raise CantCarry(
+            parameter.place, f'"{name}" is a header that never gets here; names with _ are dropped on arrival'
+        )
     if name.lower() in CREDENTIALS:
         raise CantCarry(parameter.place, f"{name} is for verification alone, and removed after it")
     return name

@@ -1,8 +1,8 @@
 """Warns of conditions that no event can satisfy.
 
 The constraints that conditions put on one field are compared: two values at once, missing and present, two types. A
-warning needs certainty, and names only slips that people make: a copied line, a bound on the wrong side, a method that
-the source doesn't accept.
+warning is given only when it is certain, and only for usual slips: a copied line, a bound on the wrong side, a method
+that the source does not accept.
 """
 
 from router.rules.compile.contradictions.search import cannot_hold

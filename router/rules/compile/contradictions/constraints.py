@@ -11,7 +11,7 @@ from router.rules.match.field_tests import Clause, EachTest, Every, Exists, NotT
 from router.rules.match.fields import PayloadField
 
 Group = tuple[Clause, ...]
-"""Clauses that one and the same value has to satisfy."""
+"""Clauses that a single value must satisfy together."""
 
 
 class Subject(Protocol):

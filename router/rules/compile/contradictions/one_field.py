@@ -24,7 +24,7 @@ OperatorReason = tuple[str, str]
 
 
 def contradiction_of_field(subject: Subject, constraints: FieldConstraints) -> OperatorReason | None:
-    """The operator that can't hold beside the others of the field, and why; None if they may hold together."""
+    """The operator that contradicts the field's other operators, and why; None if they may hold together."""
     groups = constraints.groups(single=subject.single)
     if False in constraints.exists and (groups or constraints.container or True in constraints.exists):
         word = groups[0][0].operator if groups else "exists: true"

@@ -38,7 +38,7 @@ def cannot_hold(conditions: Iterable[Condition]) -> str | None:
 
 
 def reason_of(constraints: Constraints, known: Sequence[Condition]) -> str | None:
-    """The first contradiction as a message; `known` are conditions that the rule's sources bring."""
+    """The first contradiction as a message. `known` are conditions that come from the rule's sources."""
     found = contradiction(constraints)
     if found is None:
         return None
@@ -48,7 +48,7 @@ def reason_of(constraints: Constraints, known: Sequence[Condition]) -> str | Non
             listed = ", ".join(condition.test.clauses[0].operand)
             return f"this can't hold: {condition.field.text} is always one of {listed} here, by the rule's sources"
     name = getattr(found.subject, "text", "")
-    return f"this can't hold with what stands beside it: {name}: {found.reason}"
+    return f"this can't hold together with the conditions beside it: {name}: {found.reason}"
 
 
 def needs_search(conditions: Sequence[Condition], known: Sequence[Condition]) -> bool:

@@ -19,7 +19,7 @@ from router.rules.match.operators import ORDERED
 from router.rules.match.operators.operand import Flags
 from router.rules.yaml.node_path import NodePath
 
-MAX_BRANCHES = 100  #: of an `any` that are compared with the conditions beside it, each with all of them
+MAX_BRANCHES = 100  #: of an `any` that are compared with the conditions beside it
 
 
 def warn_of_map(node_path: NodePath, tests: Sequence[Test], flags: Flags) -> None:
@@ -58,7 +58,7 @@ def warn_of_conjunction(
     """Warn if the entries of a mapping exclude each other, or the conditions that are `known` to hold."""
     if not needs_search([condition for _, condition in entries], known):
         return
-    # First all at once: the search entry by entry takes time that grows with the square of their number.
+    # All entries together first: the search entry by entry takes time that grows with the square of their number.
     if reason_of(constraints_of([*known, *(condition for _, condition in entries)]), known) is not None:
         _warn_of_entry(node_path, entries, known)
     else:

@@ -49,7 +49,7 @@ def match_definitions() -> dict[str, Schema]:
     return {
         "match": {
             "type": "object",
-            "description": "Fields and what they must be; every entry must hold.",
+            "description": "Fields and their tests; every entry must hold.",
             "properties": {
                 **on_text,
                 **{name: ref(name) for name in TIMES},
@@ -77,7 +77,7 @@ def match_definitions() -> dict[str, Schema]:
         },
         "age": {
             "type": "object",
-            "description": "How long before the event was received the time was that the value says.",
+            "description": "How old the time in the value was when the event was received.",
             "properties": dict.fromkeys(("gt", "gte", "lt", "lte"), _AGE),
             "additionalProperties": False,
             "minProperties": 1,
@@ -91,7 +91,7 @@ def match_definitions() -> dict[str, Schema]:
 
 
 def _of_time(value: Schema, name: str, ordered: Iterable[str]) -> Schema:
-    """What `time` or `weekday` may be: a value, a list, or a map of few operators."""
+    """The values of `time` or `weekday`: a value, a list, or a map of few operators."""
     test = ref(name)
     operators = {"equals": value, "in": list_of(value), **dict.fromkeys(sorted(ordered), value), "not": test}
     return {

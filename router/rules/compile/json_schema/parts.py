@@ -32,7 +32,7 @@ def list_of(items: Schema) -> Schema:
 
 
 def model_schema(model: type[BaseModel]) -> Schema:
-    """A model's schema with the schemas of the models in it put in place, and without what only Python needs."""
+    """A model's schema with inner models inlined, and without what only Python needs."""
     schema = model.model_json_schema(by_alias=True)
     made = _plain(schema, schema.pop("$defs", {}))
     assert isinstance(made, dict)
@@ -47,17 +47,13 @@ def _plain(value: Any, defs: dict[str, Any]) -> Any:
     if "$ref" in value:
         return _plain(defs[str(value["$ref"]).rpartition("/")[2]], defs)
     options = [option for option in value.get("anyOf", ()) if option != {"type": "null"}]
-    if (
-        "anyOf" in value and len(options) == 1
-    ):  # in the models None means a key that is left out; the file has no null there
+    if "anyOf" in value and len(options) == 1:  # None in a model means an absent key, not null
         return _plain(
             {**{key: inner for key, inner in value.items() if key != "anyOf"}, **_plain(options[0], defs)}, defs
         )
     default = value.get("default")
     if default is None or isinstance(default, dict) or ("pattern" in value and not isinstance(default, str)):
-        value = {
-            key: inner for key, inner in value.items() if key != "default"
-        }  # written in another way than in the file
+        value = {key: inner for key, inner in value.items() if key != "default"}  # the file spells it differently
     return {
         key: {name: _plain(inner, defs) for name, inner in part.items()} if key == "properties" else _plain(part, defs)
         for key, part in value.items()

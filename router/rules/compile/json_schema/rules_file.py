@@ -40,8 +40,7 @@ _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^
 
 
 def json_schema(registries: Registries, *, included: bool = False) -> Schema:
-    """The schema of a rules file, or of one that a rules file includes, with the given actions and verification
-    schemes."""
+    """The schema of a rules file, or of an included file, with the given actions and verification schemes."""
     defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
     defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
     defs["retry_target"] = _retry(registries.target_causes)
@@ -195,10 +194,13 @@ def _actions(registries: Registries) -> list[Schema]:
                 },
                 "enabled": {
                     "type": "boolean",
-                    "description": "False: as if it were absent; deliveries that wait for it are held.",
+                    "description": "False: the action is off, and its waiting deliveries are held.",
                 },
                 "retry": ref(f"retry_{name}"),
-                "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
+                "order_by": {
+                    **_FIELD,
+                    "description": "A field: deliveries with the same value go one at a time, in order.",
+                },
                 **_grouping(),
             },
             "required": [name],

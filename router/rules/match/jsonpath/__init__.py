@@ -1,8 +1,8 @@
-"""JSONPath: jsonpath-ng parses a path, and closures over plain lists follow it.
+"""JSONPath: jsonpath-ng parses a path, and closures follow it through plain lists.
 
-The grammar is that of jsonpath-ng's extended parser. Added are names in any script, and `!(…)` around any expression
-of a filter. Refused is what the library answers wrongly or unsafely (`vet`). A path gives each place of a payload once,
-in document order, so its cost grows linearly with the payload; the work that filters add has a limit (`limits`).
+The grammar is that of jsonpath-ng's extended parser. We add names in any script, and `!(…)` around any expression of a
+filter. We refuse paths that the library follows wrongly or unsafely (`vet`). A path gives each place of a payload once,
+in document order, so its cost grows linearly with the payload. The work of filters is limited (`limits`).
 """
 
 from router.rules.match.jsonpath.compile import Accessor, Path, compile_path

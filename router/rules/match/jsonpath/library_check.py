@@ -1,8 +1,8 @@
-"""Tries whether jsonpath-ng parses a path to the tree that is expected here.
+"""Checks whether jsonpath-ng parses a path to the expected tree.
 
-The steps of a path are made from the classes and fields of the library's tree, which it does not document. So a path of
-each kind is followed by the steps and by the library's own `find`, and the paths that must be refused are looked for.
-If a result differs, only paths of plain names are taken. `find` is no fallback: its work has no bound.
+Paths are compiled from the classes and fields of the library's tree, which it does not document. So a path of each kind
+is followed both by our steps and by the library's own `find`, and refused paths are tried. If a result differs, only
+paths of plain names are accepted. `find` is no fallback, since its work has no limit.
 """
 
 import warnings
@@ -49,12 +49,12 @@ _REFUSED = ("$.words.`sub(/o/, x)`", "$.list[?(@.c =~ 'x')]", "$.list[*].`this`.
 
 @cache
 def is_as_expected() -> bool:
-    """Whether the installed library is. Tried once, which takes some 10 ms."""
+    """Whether the installed library is as expected. Tried once, which takes some 10 ms."""
     return agrees(parse)
 
 
 def agrees(library: Callable[[str], Any]) -> bool:
-    """Whether this parser's trees are as expected."""
+    """Whether this parser gives the expected trees."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -68,8 +68,8 @@ def agrees(library: Callable[[str], Any]) -> bool:
 def unknown_library() -> PathError:
     """The error of a path that needs the library's tree."""
     return PathError(
-        f"jsonpath-ng {version('jsonpath-ng')} parses paths in another way than expected here, so only names such as"
-        " $.a.b are taken; install version 1.16"
+        f"jsonpath-ng {version('jsonpath-ng')} parses paths differently than expected, so only names such as"
+        " $.a.b are accepted; install version 1.16"
     )
 
 

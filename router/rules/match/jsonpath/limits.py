@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from router.domain.errors import EvaluationError
 
 FREE_STEPS = 50_000  #: in any payload, some 5 ms; a path over a real payload of 10 kB takes a few thousand
-ITEM_STEPS = 4  #: counted for each item that `elem` judges, beside its paths; some 2 µs
+ITEM_STEPS = 4  #: counted for each item that `elem` judges, besides its paths; some 2 µs
 CHARACTERS = 64  #: of a text that count as one value, since splitting them takes about as long
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def current_work(payload: Any) -> Work:
 
 
 def sharing_work(payload: Any, judge: Callable[[], T]) -> T:
-    """Judge a condition whose paths share one counter, such as one with `elem`: its paths begin anew at each item."""
+    """Judge a condition whose paths share one counter, such as one with `elem`, where paths start again at each
+    item."""
     if _shared.work is not None:
         return judge()
     _shared.work = Work(payload)

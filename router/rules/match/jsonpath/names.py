@@ -6,11 +6,11 @@ import unicodedata
 QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""")
 
 _TOKEN = re.compile(rf"""{QUOTED.pattern}|[^\s.\[\](),:'"`$?=<>!&|*+/\\~]+""")
-_OPERAND = re.compile(r"[=<>~]\s*$")  #: stands before a value that a filter compares with
+_OPERAND = re.compile(r"[=<>~]\s*$")  #: comes before a value that a filter compares with
 
 
 def quote_names(text: str) -> str:
-    """The path with each bare name that has letters beyond ASCII in quotes: `$.größe` becomes `$.'größe'`.
+    """The path, with quotes around bare names that have letters beyond ASCII: `$.größe` becomes `$.'größe'`.
 
     The name itself stays as written; no other Unicode form (NFC, NFD) is tried.
     """

@@ -1,4 +1,4 @@
-"""Parses a path into jsonpath-ng's syntax tree, or explains the error with its cure."""
+"""Parses a path into jsonpath-ng's syntax tree, or explains the error and its cure."""
 
 import re
 import warnings
@@ -57,7 +57,7 @@ def _parse(text: str) -> Any:
     try:
         return _library_parse(text)
     except _REFUSED:
-        # Only after the library: what it accepts keeps its meaning.
+        # Only after the library has failed: what it accepts keeps its meaning.
         tree = parse_negations(text, _parse)
         if tree is None:
             raise
@@ -66,7 +66,7 @@ def _parse(text: str) -> Any:
 
 def _library_parse(text: str) -> Any:
     with warnings.catch_warnings():
-        # Deprecated syntax (`|`, bare words in filters) may change its meaning one day, so it is refused now.
+        # Deprecated syntax (`|`, bare words in filters) may change its meaning, so it is refused now.
         warnings.simplefilter("error", DeprecationWarning)
         return library_parse(text)
 

@@ -1,4 +1,4 @@
-"""Finds the items that a path selects, with the place of each: what `for_each` needs."""
+"""Finds the items that a path selects and the place of each, for `for_each`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ Step = Callable[[Iterable[Located]], Iterable[Located]]
 _Expand = Callable[[Any], Iterable[tuple[PlaceKey, Any]]]
 
 FindItems = Callable[[Any, int], list[Item]]
-"""From a payload to its items in document order. Raises EvaluationError for more than a number of them."""
+"""From a payload to its items in document order. Raises EvaluationError if there are more than the limit."""
 
 
 def compile_items(text: str) -> FindItems:
@@ -39,7 +39,7 @@ def compile_items(text: str) -> FindItems:
         for step in chain:
             located = step(located)
         found: list[Item] = []
-        list_of: Above | None = None  #: the place of the list whose items come
+        list_of: Above | None = None  #: the place of the list whose items come next
         prefix = "$"
         for value, place in located:
             if len(found) >= most:
@@ -59,7 +59,7 @@ def compile_item_path(text: str) -> str:
     tree = parse(text)
     vet(tree, text)
     if any(type(node) not in _SEGMENTS for node in nodes(tree)):
-        raise PathError("below item come no filters and functions; use elem: below it")
+        raise PathError("a path below item can't have filters or functions; use elem: below it")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Finds the places that a path selects, also through filters: what `redact` needs."""
+"""Finds the places that a path selects, also through filters, for `redact`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """Compiles the segments of a path: each is a step from a list of values to the next list.
 
 No step gives a place twice: it goes one level down from different places, or (`..`) visits each list and mapping once.
-So each segment of a path without filters costs at most as much as the payload is large.
+So each segment of a path without filters costs at most as much as a walk through the payload.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -170,7 +170,7 @@ def looks_into(node: Any) -> bool:
 
 
 def _descend(following: Any) -> Step:
-    """`..`: each value and all below it, in document order; only those that the next segment can select from."""
+    """`..`: each value and all below it, in document order, limited to those that the next segment can select from."""
     into = looks_into(following)
 
     def step(values: list[Any], walk: Walk) -> list[Any]:
@@ -227,7 +227,8 @@ class _Seen:
         self._ids: set[int] | None = set() if len(values) > 1 else None
 
     def again(self, value: Any) -> bool:
-        """Mark the value as visited; whether it was before. The payload keeps values alive, so ids stay unique."""
+        """Mark the value as visited. Returns whether it was visited before. The payload keeps values alive, so ids stay
+        unique."""
         if self._ids is None:
             return False
         size = len(self._ids)

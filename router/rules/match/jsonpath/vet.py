@@ -1,4 +1,4 @@
-"""Refuses paths that the library parses, but follows wrongly, unsafely, or otherwise than they read."""
+"""Refuses paths that the library parses, but follows wrongly, unsafely, or not as they read."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from router.rules.match.jsonpath.error import PathError
 from router.rules.match.jsonpath.names import QUOTED
 from router.rules.match.jsonpath.tree import is_nested, nodes
 
-_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This, and does something else
+_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This with another behaviour
     ng.Root,
     ng.This,
     ng.Child,
@@ -34,7 +34,8 @@ _SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This, an
 
 _NUMBER = re.compile(r"(?<![\w.\]@'-])-?\d+\.\d+")  #: a number with a fraction, in a filter
 _KEY_NUMBER = re.compile(r"\.(-?\d+)(?![\w.])|\.(-?\d+)(?=\.)")
-_LEFT_LITERAL = re.compile(r"(?:[?(!]|&&|\|\|)\s*(?:''|-?\d|(?:true|false|null)(?![\w@-]))")  #: read as a name
+#: a literal on the left, which the library reads as a name
+_LEFT_LITERAL = re.compile(r"(?:[?(!]|&&|\|\|)\s*(?:''|-?\d|(?:true|false|null)(?![\w@-]))")
 
 
 def vet(tree: Any, text: str) -> None:
@@ -56,9 +57,9 @@ def _vet_node(node: Any, text: str) -> None:
     if isinstance(node, ng.Where):
         raise PathError("`where` binds to the last name only; use elem: {$.name: {exists: true}}")
     if isinstance(node, ng.Fields) and len(set(node.fields)) < len(node.fields):
-        raise PathError(f"a name stands twice in {text}")
+        raise PathError(f"a name is repeated in {text}")
     if isinstance(node, ng.Index) and len(set(node.indices)) < len(node.indices):
-        raise PathError(f"an index stands twice in {text}")
+        raise PathError(f"an index is repeated in {text}")
     if type(node) not in _SAFE:
         raise PathError(
             f"{type(node).__name__} in {text} is not supported: a path selects values, it doesn't compute them"
@@ -76,7 +77,7 @@ def _vet_text(text: str) -> None:
     bare = _NUMBER.sub("0", QUOTED.sub("''", text))
     number = _KEY_NUMBER.search(bare)
     if "?" in bare and _LEFT_LITERAL.search(bare):
-        raise PathError("in a filter a literal stands on the right of a path: [?(@.name == 'x')]")
+        raise PathError("in a filter a literal belongs on the right of a path: [?(@.name == 'x')]")
     if number:
         index = number[1] or number[2]
         raise PathError(

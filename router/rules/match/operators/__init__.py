@@ -28,7 +28,7 @@ FOLDING = frozenset({"equals", "in", "prefix", "suffix", "contains", "regex", "g
 """The operators that `ignore_case` changes."""
 
 LISTED = frozenset({"prefix", "suffix", "contains", "regex", "glob", "cidr"})
-"""The operators whose operand may be a list of entries, one of which the value has to fit."""
+"""The operators whose operand may be a list. The value must then match one of its entries."""
 
 ORDERED = frozenset(COMPARISONS)
 """The operators that compare; with a number they read decimals in text fields."""

@@ -1,4 +1,4 @@
-"""`age`: how long before the event was received a time was that stands in the payload."""
+"""`age`: how old a time in the payload was when the event was received."""
 
 import operator
 import re
@@ -15,7 +15,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COMPARE = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 AgeTest = Callable[[Any, int], bool]
-"""Judges a value, given when the event was received, in ms."""
+"""Judges a value. It is made for an event's time of receipt, in ms."""
 
 
 def age(node: Node, flags: Flags) -> AgeTest:
@@ -49,10 +49,10 @@ def age_seconds(text: str) -> float:
 
 
 def unix_ms(value: Any, *, decimals: bool = False) -> float | None:
-    """The time that a value says, as Unix time in ms; None if it is no time, or lacks its zone.
+    """The time in a value, as Unix time in ms; None if it is not a time, or lacks its zone.
 
     A time is a text of ISO 8601 with a zone, also as GitLab writes it (`2024-05-01 10:00:00 UTC`), or a Unix time in
-    seconds or milliseconds; with `decimals` also one in a text.
+    seconds or milliseconds. With `decimals` the Unix time may be a text.
     """
     number = decimal(value) if decimals and isinstance(value, str) else None
     return time_ms(value if number is None else number)

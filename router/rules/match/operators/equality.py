@@ -32,7 +32,7 @@ def check_text_field(node: Node, flags: Flags) -> None:
 
 
 def in_list(node: Node, flags: Flags) -> Predicate:
-    """The value equals one of the list's."""
+    """The value equals one of the list."""
     if not isinstance(node, SequenceNode):
         raise OperandError(f"expected a list, found {describe(node)}", node)
     if not node.items:

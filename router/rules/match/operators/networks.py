@@ -9,7 +9,7 @@ from router.rules.yaml.nodes import Node
 
 
 def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators' common signature
-    """The text is an IP address of the network; IPv4 in IPv6 counts as IPv4."""
+    """The text is an IP address in the network. IPv4 in IPv6 counts as IPv4."""
     text = text_operand(node, what="a network such as 10.0.0.0/8")
     try:
         wanted = network(text)

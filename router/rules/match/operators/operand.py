@@ -1,4 +1,4 @@
-"""The operands of operators: reading them from the file, and the flags that change how operators judge."""
+"""The operands of operators, and the flags that change how operators judge."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from router.rules.match.values import decimal, is_number
 from router.rules.yaml.nodes import Node, ScalarNode, SequenceNode, describe
 
 Predicate = Callable[[Any], bool]
-"""Judges one value. A value of a type that the operator does not know gives False."""
+"""Judges one value. False for a value of a type that the operator does not know."""
 
 
 class OperandError(Exception):
@@ -58,7 +58,7 @@ def on_text(test: Callable[[str], bool], flags: Flags) -> Predicate:
 
 
 def one_of(operator: Operator) -> Operator:
-    """The operator, whose operand may also be a list: the value fits one of its entries."""
+    """The operator, whose operand may also be a list: the value must match one of its entries."""
 
     def build(node: Node, flags: Flags) -> Predicate:
         if not isinstance(node, SequenceNode):

@@ -48,7 +48,7 @@ COMPARISONS = {
 
 
 def bound_operand(node: Node) -> int | float | str:
-    """A number, or a text that writes none. Raises OperandError."""
+    """A number, or a text that is not a number. Raises OperandError."""
     if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
         return number_operand(node)
     if _NUMBER.fullmatch(node.value.strip()):
@@ -60,7 +60,7 @@ def bound_operand(node: Node) -> int | float | str:
 
 
 def mixed_bound(bounds: dict[str, Node]) -> Node | None:
-    """The first of the bounds, by operator, that is of another kind than those before it; None if all are alike."""
+    """The operator of the first bound that is of another kind than those before it; None if all are alike."""
     kinds = {name: isinstance(node.value, str) for name, node in bounds.items() if isinstance(node, ScalarNode)}
     first = next(iter(kinds.values()), None)
     return next((bounds[name] for name, kind in kinds.items() if kind is not first), None)

@@ -39,7 +39,8 @@ class AppendEvent:
 
     @property
     def alone(self) -> Iterable[str]:
-        """The rules that matched and planned no delivery; `unmatched` if none matched and none was planned."""
+        """The rules that matched without planning a delivery; `unmatched` if nothing matched and nothing was
+        planned."""
         planned = {d.rule for d in self.plan}
         return [name for name in self.matched if name not in planned] if self.matched or planned else (UNMATCHED,)
 
@@ -55,14 +56,14 @@ class AppendEvent:
 
     @property
     def key(self) -> UUID | None:
-        """By which copies are known; None when it is never a duplicate."""
+        """The key that copies share; None when the event is never a duplicate."""
         if self.event.dedupe_key is None or self.window <= 0:
             return None
         return digest(self.event.source, self.event.dedupe_key)
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["AppendEvent"]) -> Finish:
-        """Append many with a statement for keys, one for events and one for deliveries."""
+        """Append many with one statement for keys, one for events and one for deliveries."""
         keys = [job.key for job in jobs]
         answers = [_Round(transaction, [(jobs[n], keys[n]) for n in numbers]) for numbers in _rounds(jobs, keys)]
 
@@ -76,7 +77,7 @@ class AppendEvent:
 
 
 def _rounds(jobs: Sequence[AppendEvent], keys: Sequence[UUID | None]) -> Iterable[list[int]]:
-    """The jobs' numbers, so that of each key the first of a round is the one that may reserve it."""
+    """The jobs' numbers in rounds. In a round only one job of each key may reserve it."""
     left = list(range(len(jobs)))
     while left:
         taken, later = [], []
@@ -94,7 +95,7 @@ def _rounds(jobs: Sequence[AppendEvent], keys: Sequence[UUID | None]) -> Iterabl
 
 
 class _Round:
-    """Events of which no two reserve the same key."""
+    """Events that all reserve different keys."""
 
     def __init__(self, transaction: Transaction, jobs: Sequence[tuple[AppendEvent, UUID | None]]) -> None:
         self._jobs = [job for job, _ in jobs]
@@ -117,12 +118,13 @@ class _Round:
             if key is not None and job.plan:
                 found.setdefault(key, (key, event.id, event.received_at, event.received_at + job.window))
         if found:
-            # The key is locked even where the first event stays. In the same order everywhere: else they deadlock.
+            # The key is locked even if the first event stays, by all writers in the same order: otherwise they would
+            # deadlock.
             rows = sorted(found.values(), key=lambda row: row[0].bytes)
             transaction.run(_RESERVE, columns(rows, Uuids, Texts, Numbers, Numbers))
 
     def results(self, due: DueListener) -> dict[str, Appended]:
-        """By event id: what became of it."""
+        """The results, by event id."""
         stored = {row[0] for row in self._inserted.all()}
         found = {job.event.id: Appended(job.event.id) for job in self._jobs}
         for id_, first in self._firsts.all() if self._firsts is not None else ():
@@ -153,7 +155,7 @@ SET event = excluded.event, received_at = excluded.received_at, expires_at = exc
 WHERE d.received_at <= 2 * excluded.received_at - excluded.expires_at
 """
 
-# A later statement than the one that locked the keys, so that it sees the first events of other nodes.
+# A statement after the one that locked the keys, so that it sees the first events of other nodes.
 _INSERT = """
 INSERT INTO webhook_router.event
     (writer, id, source, method, path, query, headers, body, ip, received_at, dedupe_key, ruleset, matched, errors)

@@ -1,4 +1,4 @@
-"""Cancel: pending, running and dead deliveries are given up."""
+"""Cancel: pending, running and dead deliveries get no further attempt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from router.store.postgres.transaction import Transaction
 
 @dataclass(slots=True)
 class Cancel(DeliveryPage):
-    """Deliveries that no attempt is to be made for."""
+    """Deliveries to cancel."""
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Cancel"]) -> Finish:

@@ -21,16 +21,17 @@ FROM_THE_START = -(2**62)  #: a mark below every time
 class ClaimDue(Simple):
     """A claim of due deliveries."""
 
-    order = 9  # last, to get what the others made due
+    order = 9  # last, so that it sees what the others made due
 
     wanted: Mapping[str, int]
     now: int
     recorded: frozenset[str] = frozenset()
-    marks: Mapping[str, int] = field(default_factory=dict)  #: by target: nothing is due before
+    marks: Mapping[str, int] = field(default_factory=dict)  #: by target: no delivery is due before this time
     token: str = field(default_factory=lambda: secrets.token_hex(16))  #: with the delivery's id it proves the ownership
 
     def renew(self) -> None:
-        """Claim anew after a commit whose answer was lost. What it may have claimed is known by the token before."""
+        """Claim with a new token, after a commit whose answer was lost. What that commit may have claimed has the old
+        token."""
         self.token = secrets.token_hex(16)
 
     @classmethod
@@ -64,15 +65,15 @@ class ClaimDue(Simple):
         return transaction.run(_CLAIM_AND_RECORD, (*values, Int8(job.now), Texts(sorted(job.recorded))))
 
 
-# A node that was frozen may claim after others took over what it had.
+# A frozen node may claim after others have taken over its work.
 THIS_NODE_LIVES = f"""
     SELECT one.id = 0 OR EXISTS (
         SELECT 1 FROM webhook_router.node n WHERE n.id = one.id AND n.expires_at > {NOW}
     ) AS lives FROM (VALUES (%b)) AS one (id)
 """  # noqa: S608 - constants
 
-# From the mark on, since the index keeps dead entries of what was claimed before, for as long as somebody holds an old
-# snapshot; to walk past them makes a claim ten times slower.
+# From the mark on: the index keeps dead entries of earlier claims as long as somebody holds an old snapshot, and a walk
+# past them makes a claim ten times slower.
 _CLAIM = f"""
 WITH me AS ({THIS_NODE_LIVES}), due AS MATERIALIZED (
     SELECT found.seq FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS wanted (target, number, mark)

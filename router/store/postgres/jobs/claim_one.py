@@ -1,4 +1,4 @@
-"""Claims one delivery that an append reserved, or lets everybody claim it."""
+"""Claims one delivery that an append reserved, or ends the reservation."""
 
 import secrets
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class ClaimOne(Simple):
 
 @dataclass(slots=True)
 class Unreserve(Simple):
-    """A delivery that anybody may claim."""
+    """A delivery whose reservation ends."""
 
     order = 6
 
@@ -63,7 +63,7 @@ class Unreserve(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Unreserve"]) -> Finish:
-        """Make each due, if it is pending."""
+        """Make each delivery due if it is pending."""
         answers = [transaction.run(_MAKE_DUE, (Int8(job.now), job.delivery_id)) for job in jobs]
 
         def finish(due: DueListener) -> list[None]:
@@ -76,7 +76,7 @@ class Unreserve(Simple):
         return finish
 
 
-# One that can't be claimed is due at once all the same.
+# A delivery that can't be claimed becomes due at once.
 _CLAIM = f"""
 WITH me AS ({THIS_NODE_LIVES}), given (now, token, node) AS (VALUES (%b::bigint, %b::text, %b::bigint)), d AS (
     UPDATE webhook_router.delivery one SET

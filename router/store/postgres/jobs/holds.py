@@ -1,4 +1,4 @@
-"""Holds: pauses by command, what the rules file holds, and the marks of deliveries that are held."""
+"""Holds: pauses by command, what the rules file holds, and the marks of held deliveries."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM webhook_router.delivery WHER
 
 
 def hold_row(row: tuple[Any, ...]) -> Hold:
-    """From READ."""
+    """A hold, from a row of READ."""
     kind, name, cause, began_at, until, ended_at = row
     return Hold(HoldKind(kind), name, HoldCause(cause), began_at, until, ended_at)
 
 
 @dataclass(slots=True)
 class PauseTarget(Simple):
-    """A pause of a target by command; one that is active gets the new end."""
+    """A pause of a target by command. An active pause gets the new end."""
 
     target: str
     until: int | None
@@ -37,7 +37,7 @@ class PauseTarget(Simple):
         for job in jobs:
             target, now = stored(job.target), Int8(job.now)
             until = None if job.until is None else Int8(job.until)
-            # A pause whose time is over ended then: its time must not count as held.
+            # A pause whose time is over ended at that time: what followed must not count as held.
             transaction.run(_END_OVER, (target, now))
             transaction.run(_PAUSE, (target, now, until))
             _forget(transaction, job.now)
@@ -53,21 +53,21 @@ class ResumeTarget(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["ResumeTarget"]) -> Finish:
-        """Resume each; False where no command paused it."""
+        """Resume each. False for a target without a pause by command."""
         answers = [transaction.run(_RESUME, (Int8(job.now), stored(job.target), Int8(job.now))) for job in jobs]
         return lambda _: [any(was_active for (was_active,) in rows.all()) for rows in answers]
 
 
 @dataclass(slots=True)
 class PutFileHolds(Simple):
-    """All that the rules file holds from now on (ms)."""
+    """Everything that the rules file holds from now on (ms)."""
 
     names: Collection[HoldName]
     now: int
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["PutFileHolds"]) -> Finish:
-        """Begin those that are new, end those that are gone."""
+        """Begin new holds, and end those that the file no longer has."""
         for job in jobs:
             wanted = columns(sorted((kind.value, name) for kind, name in set(job.names)), Texts, Texts)
             transaction.run(_END_OF_FILE, (Int8(job.now), *wanted))
@@ -86,7 +86,7 @@ class MarkHeld(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["MarkHeld"]) -> Finish:
-        """Mark for each job; gives the `after` of the next step, None at the end."""
+        """Mark for each job. Returns the `after` of the next step; None at the end."""
         answers = [transaction.run(_MARK, (job.rule, Int8(job.after), limits.MARKED, job.action)) for job in jobs]
 
         def finish(_: DueListener) -> list[int | None]:
@@ -111,14 +111,14 @@ class MarkIds(Simple):
 
 @dataclass(slots=True)
 class LetGo(Simple):
-    """One step of letting go an action's marked deliveries."""
+    """One step of unmarking an action's deliveries."""
 
     rule: str
     action: str
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["LetGo"]) -> Finish:
-        """Let go for each job; gives whether there may be more."""
+        """Unmark for each job. Returns whether there may be more."""
         answers = [transaction.run(_LET_GO, (job.rule, job.action, limits.MARKED)) for job in jobs]
 
         def finish(due: DueListener) -> list[bool]:

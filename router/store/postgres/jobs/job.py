@@ -9,13 +9,13 @@ from router.store.postgres.transaction import Transaction
 from router.store.write_queue import QueuedJob
 
 Finish = Callable[[DueListener], list[Any]]
-"""Makes a result for each job from the answers of the flush."""
+"""Makes a result for each job from the rows of the flush."""
 
 
 class WriteJob(QueuedJob, Protocol):
-    """One write. It may run again after a transaction that failed, so running it changes nothing in it."""
+    """One write. It may run again after a failed transaction, so running it must not change it."""
 
-    order: ClassVar[int]  #: when its kind runs in the transaction, so that locks are taken in one order everywhere
+    order: ClassVar[int]  #: when its kind runs in the transaction, so that all writers take locks in the same order
 
     @property
     def lanes(self) -> Sequence[UUID]:
@@ -51,5 +51,5 @@ class Simple:
 
 
 def none_for(jobs: Sequence[Any]) -> Finish:
-    """The results of jobs that give nothing."""
+    """Results for jobs that return nothing."""
     return lambda _: [None] * len(jobs)

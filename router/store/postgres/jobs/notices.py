@@ -1,7 +1,7 @@
-"""Notices of the router about itself: the first is told at once, further ones are gathered.
+"""The router's own events (notices): the first is stored as an event at once, further ones are gathered.
 
-The statements of a transaction go out before any answer is known. So the row of a notice names the event that tells it,
-and the event is inserted only where it is that one.
+The statements of a transaction are sent before any result is known. So a notice's row names the event that reports it,
+and the event is inserted only if the row names it.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,14 +38,14 @@ class Tell(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Tell"]) -> Finish:
-        """Tell or gather each."""
+        """Store or gather each."""
         sent = [tell(transaction, job.notice) for job in jobs]
         return lambda due: [done(due) for done in sent]
 
 
 @dataclass(slots=True)
 class TellGathered(Simple):
-    """What was gathered of one kind and subject; no notice: forget it."""
+    """The gathered notices of one kind and subject. Without a notice they are forgotten."""
 
     gathered: Gathered
     notice: Notice | None
@@ -63,14 +63,17 @@ class TellGathered(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["TellGathered"]) -> Finish:
-        """Tell each that has not changed since it was read."""
+        """Store an event for each, if nothing has changed since it was read."""
         sent = [_tell_gathered(transaction, job) for job in jobs]
         return lambda due: [done(due) for done in sent]
 
 
 def tell(transaction: Transaction, notice: Notice, *, settled: str | None = None) -> Callable[[DueListener], bool]:
-    """Tell or gather a notice; its answer is True when it was told. With `settled`, the id of a delivery, only if this
-    transaction has ended its attempt; that a delivery is dead, only if it is not skipped instead."""
+    """Store or gather a notice. The result is True when it was stored.
+
+    `settled` is a delivery's id: the notice counts only if this transaction has ended the delivery's attempt, and the
+    notice of a dead delivery only if it is not skipped instead.
+    """
     event = notice.event
     at, text = Int8(event.received_at), stored(event.body.decode())
     values = (notice.kind, stored(notice.subject), at, text, event.id, event.id, *_window(), *_window(), *_window())

@@ -56,7 +56,7 @@ class PlanAgain:
     @staticmethod
     def _plan(transaction: Transaction, job: "PlanAgain") -> tuple[Rows, Inserted]:
         text = job.ruleset
-        # Locked, so that retention does not take it away meanwhile.
+        # Locked, so that retention does not remove it meanwhile.
         found = transaction.run("SELECT seq FROM webhook_router.event WHERE id = %s FOR SHARE", (job.event_id,))
         keep_text(transaction, text, job.now)
         plans = [(job.event_id, job.plan, text.hash, job.now)]
@@ -64,12 +64,12 @@ class PlanAgain:
 
 
 def keep_text(transaction: Transaction, text: RulesetText, now: int) -> None:
-    """Keep the text of rules that no node may run."""
+    """Record the text of rules that no node may run."""
     transaction.run(_KEEP_TEXT, (text.hash, stored(text.text), text.base_dir, Int8(now)))
     keep_included(transaction, text)
 
 
-# The text counts as retired at once, unless the daemon runs it: it is kept as long as its events are.
+# The text counts as retired at once, unless the daemon runs it. It is kept as long as its events.
 _KEEP_TEXT = """
 INSERT INTO webhook_router.ruleset AS r (hash, text, base_dir, retired_at) VALUES (%s, %s, %s, %b)
 ON CONFLICT (hash) DO UPDATE SET

@@ -22,13 +22,13 @@ def lanes_of(plan: Iterable[PlannedDelivery]) -> list[UUID]:
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """The answers to `insert_planned`."""
+    """The results of `insert_planned`."""
 
     rows: Rows
     grouped: frozenset[str]  #: ids of those that joined a group
     joined: groups.Joined | None
-    let_go: Rows | None  #: by what the groups skipped
-    reserved: frozenset[str]  #: ids of those that nobody need hear of
+    let_go: Rows | None  #: orders that the groups' skips unblocked
+    reserved: frozenset[str]  #: ids whose due time is not reported
 
     def report(self, due: DueListener) -> None:
         """Report what is due, and what was skipped."""
@@ -47,8 +47,11 @@ def insert_planned(
     only_new: bool,
     reserved: Sequence[tuple[str, int]] = (),
 ) -> Inserted:
-    """Insert the deliveries of stored events. Their lanes and groups are locked. With `only_new`, of events that this
-    transaction has stored; else they stand outside their groups. `reserved`: ids, by how many ms they are due later."""
+    """Insert the deliveries of stored events. Their lanes and groups are locked.
+
+    With `only_new` the events are those that this transaction has stored; otherwise the deliveries stay outside their
+    groups. `reserved` has by id how many ms later a delivery is due.
+    """
     members = [(d, at) for _, plan, _, at in plans for d in plan if only_new and d.group is not None]
     rows = _insert(transaction, plans, only_new=only_new)
     joined = groups.join(transaction, members) if members else None
@@ -95,8 +98,8 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, target, next_attempt_at, blocked
 """
 
-# Only what this transaction wrote: a delivery that was stored before was reserved then. With wait_since, it counts as a
-# wait when the clock is set back.
+# Only what this transaction wrote: a delivery that was stored before was reserved then. Because of wait_since it counts
+# as a wait when the clock is set back.
 _RESERVE = """
 UPDATE webhook_router.delivery d SET next_attempt_at = d.next_attempt_at + one.ms, wait_since = d.next_attempt_at
 FROM unnest(%b::text[], %b::bigint[]) AS one (id, ms)

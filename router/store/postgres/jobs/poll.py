@@ -1,4 +1,4 @@
-"""Polls: the state of a polled source, the ids that were there, and the events, in one transaction."""
+"""Polls: the state of a polled source, the ids in its answer, and the events, in one transaction."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from router.store.postgres.jobs.plan_again import keep_text
 from router.store.postgres.jobs.planned import lanes_of
 from router.store.postgres.transaction import Transaction
 
-FORGOTTEN = 1000  #: ids that a write removes, beside twice as many as it adds
+FORGOTTEN = 1000  #: ids that a write removes, in addition to twice as many as it adds
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class TakePoll:
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["TakePoll"]) -> Finish:
-        """Take each, unless another one was taken since it began."""
+        """Store each poll, unless another one was stored since it began."""
         sent = [_take(transaction, job.result) for job in sorted(jobs, key=lambda job: job.result.state.source)]
         order = sorted(range(len(jobs)), key=lambda number: jobs[number].result.state.source)
 
@@ -80,14 +80,14 @@ class ForgetPolls(Simple):
 def _take(transaction: Transaction, result: PollResult) -> Callable[[DueListener], bool]:
     state = result.state
     row = (state.source, state.series, state.token, state.as_text())
-    # Its answer is waited for, since the events depend on it. A poll is rare, and one more round trip costs little.
+    # This waits for its result, since the events depend on it. A poll is rare, and one more round trip costs little.
     if result.before:
         transaction.run(_RETIRE_OTHER, (state.source, state.series, result.before))
         done = bool(transaction.run(_CHANGE, (*row[1:], state.source, result.before)).all())
     else:
         done = bool(transaction.run(_BEGIN, row).all())
     if not done:
-        # When the answer to an earlier COMMIT was lost, it is this one that is there.
+        # When the answer to an earlier COMMIT was lost, this poll itself may be stored already.
         found = transaction.run("SELECT token FROM webhook_router.poll WHERE source = %s", (state.source,)).all()
         is_same = found == [(state.token,)]
         return lambda _: is_same
@@ -148,7 +148,7 @@ _RETIRE_OTHER = """
 INSERT INTO webhook_router.poll_gone
 SELECT series FROM webhook_router.poll WHERE source = %s AND series <> %s AND token = %s ON CONFLICT DO NOTHING
 """
-# Of an id that was seen lately, nothing is written: most items stay for many polls.
+# An id that was seen lately is not written again: most items stay for many polls.
 _SEE = """
 INSERT INTO webhook_router.poll_item AS i (series, id, seen_at)
 SELECT %s, seen.id, %b FROM unnest(%b::text[]) AS seen (id)

@@ -47,7 +47,7 @@ class Prune(Simple):
         return finish
 
 
-# Locked against `plan_again`. What another one has locked is left for the next round.
+# Locked against `plan_again`. Rows that another transaction has locked are left for the next round.
 _PRUNE = """
 WITH looked_at AS MATERIALIZED (
     SELECT seq, received_at FROM webhook_router.event WHERE seq > %b ORDER BY seq LIMIT %s::int
@@ -78,7 +78,7 @@ _PRUNE_SOURCE = _PRUNE.replace(
     "WHERE seq > %b ORDER BY seq LIMIT", "WHERE source = %b::text AND (seq + 0) > %b ORDER BY (seq + 0) LIMIT", 1
 )  # as the index on sources has it
 
-# Only texts that were retired before every event that is left, and that no live node runs.
+# Only texts that were retired before all remaining events, and that no living node runs.
 _PRUNE_TEXTS = """
 DELETE FROM webhook_router.ruleset r
 WHERE retired_at < coalesce((SELECT received_at FROM webhook_router.event ORDER BY seq LIMIT 1), %b) - %s::bigint

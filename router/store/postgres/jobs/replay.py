@@ -1,4 +1,4 @@
-"""Replay: settled deliveries start again, waiting ones become due at once."""
+"""Replay: settled deliveries start again, and waiting ones become due at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ WHERE d.id = one.id AND d.state = 'pending' AND d.blocked = 0
 RETURNING d.id, d.target, d.blocked
 """
 
-# Each takes a place from the sequence of deliveries, in the order given, while it holds its lane's lock: after all that
-# were planned or replayed before, and before all that will be.
+# Each delivery takes a place from the sequence, in the given order, while its lane is locked: after everything that was
+# planned or replayed before, and before everything that will be.
 _START_AGAIN = """
 WITH wanted AS MATERIALIZED (
     SELECT one.number, d.seq, d.lane FROM unnest(%b::text[]) WITH ORDINALITY AS one (id, number)

@@ -13,14 +13,14 @@ from router.store.postgres.transaction import Transaction
 
 @dataclass(slots=True)
 class PutRuleset(Simple):
-    """The text of the ruleset that is current from now on (ms)."""
+    """The text of the ruleset that is current from this time (ms) on."""
 
     ruleset: RulesetText
     now: int
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["PutRuleset"]) -> Finish:
-        """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
+        """Record the texts. The same text from another folder replaces the folder where its paths start."""
         for job in jobs:
             text, now = job.ruleset, Int8(job.now)
             transaction.run(_KEEP, (text.hash, stored(text.text), text.base_dir, now))
@@ -32,7 +32,7 @@ class PutRuleset(Simple):
 
 
 def keep_included(transaction: Transaction, ruleset: RulesetText) -> None:
-    """Keep the texts of the files that a ruleset includes, in the place of those kept before."""
+    """Record the texts of the files that a ruleset includes, in place of those recorded before."""
     transaction.run("DELETE FROM webhook_router.included WHERE ruleset = %s", (ruleset.hash,))
     rows = [(ruleset.hash, n, i.pattern, i.name, i.text, i.base_dir) for n, i in enumerate(ruleset.included)]
     if rows:
@@ -41,7 +41,7 @@ def keep_included(transaction: Transaction, ruleset: RulesetText) -> None:
 
 _RETIRE_OTHERS = "UPDATE webhook_router.ruleset SET retired_at = %s WHERE hash <> %s AND retired_at IS NULL"
 
-# Together with the record, so that no other node thinks that nobody runs these rules.
+# In the same transaction, so that no other node believes that nobody runs these rules.
 _RUNS = "UPDATE webhook_router.node SET rules = %s WHERE id = %b"
 
 _KEEP = """

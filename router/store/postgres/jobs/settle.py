@@ -29,12 +29,12 @@ class Settle:
 
     @property
     def lanes(self) -> Sequence[UUID]:
-        """See WriteJob.lanes: of what its notices plan."""
+        """See WriteJob.lanes. They are those of the deliveries that its notices plan."""
         return [lane for done in self.settlements for notice in done.notices for lane in lanes_of(notice.plan)]
 
     @property
     def groups(self) -> Sequence[UUID]:
-        """See WriteJob.groups: of what its notices plan."""
+        """See WriteJob.groups. They are those of the deliveries that its notices plan."""
         return [group for done in self.settlements for notice in done.notices for group in groups_of(notice.plan)]
 
     @property
@@ -60,7 +60,7 @@ class Settle:
 
 
 def _rounds(every: Sequence[Settlement]) -> Iterable[list[int]]:
-    """Their numbers, so that no delivery is twice in one round: only one token can be valid."""
+    """Their numbers in rounds, so that no delivery is twice in one round: only one token can be valid."""
     left = list(range(len(every)))
     while left:
         taken: dict[str, int] = {}
@@ -109,20 +109,22 @@ def _row(done: Settlement) -> tuple[Any, ...]:
 
 
 def _is_counted(outcome: Outcome) -> int:
-    """1: as an attempt; 0: as an interruption; -1: as neither."""
+    """1: it counts as an attempt; 0: as an interruption; -1: as neither."""
     return -1 if outcome.is_excused else int(outcome.kind is not OutcomeKind.INTERRUPTED)
 
 
 def _storable(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can't write. The target was called already, so a strange answer
-    must not be a reason to refuse the settlement."""
+    """The text without lone surrogates, which UTF-8 can't write.
+
+    The target was called already, so a strange answer must not prevent the settlement.
+    """
     return text.encode(errors="replace").decode()
 
 
 _KINDS = (Texts, Texts, Texts, Numbers, Numbers, Texts, Texts, Numbers, Texts, Numbers, Texts, Texts)
 
-# The token alone decides, whether or not a lease is over: what was done is recorded as done. An attempt that ended just
-# so is ours as well: the answer to an earlier COMMIT was lost.
+# Only the token decides, whether or not a lease is over: what was done is recorded. An attempt that has just ended is
+# ours too: the answer to an earlier COMMIT was lost.
 _SETTLE = """
 WITH done AS MATERIALIZED (
     SELECT * FROM unnest(

@@ -1,4 +1,4 @@
-"""Shorten waits: one step of correcting the waits that are too long after the clock was set back."""
+"""Shorten waits: one step of correcting waits that are too long after the clock was set back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ShortenWaits(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["ShortenWaits"]) -> Finish:
-        """Shorten for each job; gives the `after` of the next step, None at the end."""
+        """Shorten for each job. Returns the `after` of the next step; None at the end."""
         answers = []
         for job in jobs:
             now, look = Int8(job.now), limits.SHORTENED_LOOK
@@ -62,10 +62,10 @@ WITH bounds AS MATERIALIZED ({_FROM})
 SELECT first + look, (SELECT max(seq) FROM webhook_router.delivery) FROM bounds
 """  # noqa: S608 - constants
 
-# A delivery without a counted attempt is due at once, whatever the clock says; when it waits by its group since a time
-# which is still to come, it waits from now on. Another one waits as long as it was to wait after its last attempt, if
-# that attempt ended at a time which is still to come. Its new time is before that end, so a second look leaves it alone
-# (or, when it waits for longer than the clock was set back, makes it earlier by less).
+# A delivery without a counted attempt becomes due at once. If its group's wait began in the future, it waits from now
+# on. Any other delivery whose last attempt ended in the future waits from now on, as long as it was to wait after that
+# attempt. Its new time is before that end, so a second run leaves it alone (or, when its wait is longer than the clock
+# was set back, makes it earlier by less).
 _SHORTEN = f"""
 WITH at (now) AS (VALUES (%b)), bounds AS MATERIALIZED ({_FROM}), found AS MATERIALIZED (
     SELECT d.seq, least(d.wait_since, at.now) AS since, at.now + CASE

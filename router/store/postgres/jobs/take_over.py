@@ -1,4 +1,4 @@
-"""Takes over what a node that is gone had running, and removes the node."""
+"""Takes over the running deliveries of a lost node, and removes the node."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from router.store.postgres.transaction import Rows, Transaction
 _ENDED = "the node that ran it was lost"
 _FORGOTTEN = "the answer to its claim was lost"
 _TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the nodes; replay it once that is mended"
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the nodes; replay it when that is fixed"
 )
 
 
@@ -32,9 +32,9 @@ class TakeOver:
 
     node: int
     delivery_ids: Sequence[str]
-    counts: bool  #: as an interruption
+    counts: bool  #: whether it counts as an interruption
     now: int
-    tokens: Sequence[str] | None = None  #: of claims that a living node does not know; None: the node must be gone
+    tokens: Sequence[str] | None = None  #: of claims that a living node does not know; None: the node must be lost
     is_append: ClassVar[bool] = False
     order: ClassVar[int] = 2
     weight: ClassVar[int] = 0
@@ -85,11 +85,11 @@ class TakeOver:
 
 @dataclass(slots=True)
 class RemoveNode(Simple):
-    """A node that is gone, and runs nothing any more, is forgotten with its shares; gives its facts, unless it left or
+    """Removes a lost node, with its shares, when it has nothing running. Returns its facts, unless it left by itself or
     another node has removed it."""
 
     node: int
-    leaves: bool = False  #: it says so itself
+    leaves: bool = False  #: the node itself leaves
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["RemoveNode"]) -> Finish:
@@ -141,8 +141,8 @@ SELECT e.id, taken.id, taken.rule, taken.action, taken.target,
 FROM taken JOIN webhook_router.event e ON e.seq = taken.event ORDER BY taken.seq
 """  # noqa: S608 - a constant
 
-# A delivery that died so is told of by the node that next looks at what was gathered: it has the rules. The payload is
-# that of `died` in router/domain/own_events.py.
+# A delivery that died this way is reported by the node that next reads the gathered notices: it has the rules. The
+# payload is that of `died` in router/domain/own_events.py.
 _TELL_DEAD = """
 INSERT INTO webhook_router.notice AS n (kind, subject, opened_at, count, last, event, newest)
 SELECT 'delivery.dead', d.rule || '/' || d.action, 0, count(*), (array_agg(
@@ -169,7 +169,7 @@ ON CONFLICT (kind, subject) DO UPDATE SET count = n.count + excluded.count, last
 
 _LEAVE = "UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b"
 
-# The statement that forgets a lost node also gathers the notice: the fleet tells it once, even if a node is killed
+# The statement that removes a lost node also gathers the notice: the fleet reports it once, even if a node is killed
 # meanwhile.
 _REMOVE = f"""
 WITH removed AS (

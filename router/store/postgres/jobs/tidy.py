@@ -1,4 +1,4 @@
-"""Tidy: what nobody needs any more is removed now and then, whether or not events are kept for ever."""
+"""Tidy: removes rows that are no longer needed, now and then, even if events are kept for ever."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from router.store import limits
 from router.store.postgres.jobs.job import Finish, Simple, none_for
 from router.store.postgres.transaction import Transaction
 
-AT_ONCE = 5000  #: rows of each kind; more than come in between two times
+AT_ONCE = 5000  #: rows of each kind; more than arrive between two runs
 
 
 @dataclass(slots=True)
 class Tidy(Simple):
-    """One look, by the writer itself."""
+    """One run, by the writer itself."""
 
     order = 8
 
@@ -22,7 +22,7 @@ class Tidy(Simple):
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Tidy"]) -> Finish:
-        """Remove dedupe keys whose window is over, and ends of attempts that no follower goes back to."""
+        """Remove dedupe keys whose window is over, and ends of attempts that no follower can go back to."""
         for job in jobs:
             transaction.run(_FORGET_KEYS, (Int8(job.received_at), AT_ONCE))
             transaction.run(_FORGET_ENDS, (limits.KEPT_ENDS, AT_ONCE))

@@ -40,12 +40,13 @@ class AppendEvent:
 
     @property
     def is_large(self) -> bool:
-        """Whether its body is to be written in pieces."""
+        """Whether its body must be written in pieces."""
         return is_large(self.event.body)
 
     @property
     def alone(self) -> Iterable[str]:
-        """The rules that matched and planned no delivery; `unmatched` if none matched and none was planned."""
+        """The rules that matched without planning a delivery; `unmatched` if nothing matched and nothing was
+        planned."""
         planned = {d.rule for d in self.plan}
         return [name for name in self.matched if name not in planned] if self.matched or planned else (UNMATCHED,)
 
@@ -103,12 +104,13 @@ def _event_row(seq: int, job: AppendEvent) -> tuple[Any, ...]:
 
 
 def is_duplicate(connection: apsw.Connection, job: AppendEvent) -> bool:
-    """Whether the event is a copy of one that is stored."""
+    """Whether the event is a copy of a stored one."""
     return _find_duplicates(connection, [job])[0].duplicate
 
 
 def _find_duplicates(connection: apsw.Connection, jobs: Sequence[AppendEvent]) -> list[Appended]:
-    """For each job its event's id, or that of the first event with its dedupe key, in this batch or before it."""
+    """For each job, the event's own id or that of the first event with its dedupe key, in this batch or stored
+    before."""
     keys = {
         (job.event.source, key): None for job in jobs if (key := job.event.dedupe_key) is not None and job.window > 0
     }

@@ -1,4 +1,4 @@
-"""Cancel: pending, running and dead deliveries are given up."""
+"""Cancel: pending, running and dead deliveries get no further attempt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from router.store.sqlite.jobs.order import report_first
 
 @dataclass(slots=True)
 class Cancel(DeliveryPage):
-    """Deliveries that no attempt is to be made for."""
+    """Deliveries to cancel."""
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Cancel"], due: DueListener) -> list[list[str]]:

@@ -39,7 +39,8 @@ class ClaimDue:
         ]
         if not found:
             return []
-        token = secrets.token_hex(16)  # one for the whole claim: token and delivery id together prove the ownership
+        # one token for the whole claim; token and delivery id together prove the ownership
+        token = secrets.token_hex(16)
         claims = [claimed_row(row, token, due) for row in found]
         start_attempts(connection, claims, job.now)
         if job.recorded:
@@ -48,8 +49,8 @@ class ClaimDue:
 
 
 def start_attempts(connection: apsw.Connection, claims: Sequence[Claim], now: int) -> None:
-    """Have these deliveries be running from `now` (ms) on."""
-    # By seq, since a subquery's temporary tables would cost more than the rest; and nothing is read back.
+    """Mark these deliveries as running from `now` (ms) on."""
+    # By seq, since a subquery's temporary tables would cost more than everything else. Nothing is read back.
     write_rows(connection, _CLAIM, [(claim.delivery.seq, claim.token) for claim in claims])
     write_rows(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, now) for claim in claims])
 

@@ -1,4 +1,4 @@
-"""Claims one delivery that an append reserved, or lets everybody claim it."""
+"""Claims one delivery that an append reserved, or ends the reservation."""
 
 import secrets
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ClaimOne:
 
 @dataclass(slots=True)
 class Unreserve:
-    """A delivery that anybody may claim."""
+    """A delivery whose reservation ends."""
 
     delivery_id: str
     now: int
@@ -53,7 +53,7 @@ class Unreserve:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Unreserve"], due: DueListener) -> list[None]:
-        """Make each due, if it is pending."""
+        """Make each delivery due if it is pending."""
         for job in jobs:
             for target, blocked in connection.execute(_MAKE_DUE, (job.now, job.delivery_id)).fetchall():
                 if not blocked:

@@ -14,11 +14,12 @@ _PIECE = 128  # keys in one statement
 
 
 def firsts(connection: apsw.Connection, keys: Sequence[Key]) -> dict[Key, First]:
-    """The first events of keys, expired ones included; keys without one are left out. One statement for many keys."""
+    """The first events of these keys, expired ones included. Keys without an event are left out. One statement reads
+    many keys."""
     found: dict[Key, First] = {}
     for start in range(0, len(keys), _PIECE):
         piece = keys[start : start + _PIECE]
-        size = 1 << (len(piece) - 1).bit_length()  # few sizes, so that few statements fill the cache
+        size = 1 << (len(piece) - 1).bit_length()  # few different sizes, so that few statements fill the cache
         values = [text for key in piece for text in key] + [None, None] * (size - len(piece))
         for source, key, event, received_at in connection.execute(_firsts_sql(size), values):
             found[str(source), str(key)] = (str(event), int(str(received_at)))
@@ -34,10 +35,10 @@ def _firsts_sql(size: int) -> str:
 
 
 def bind(connection: apsw.Connection, keys: Sequence[tuple[str, str, str, int, int]]) -> None:
-    """Write source, key, event id, received_at and expires_at of new first events, in place of expired ones.
+    """Record new first events (source, key, event id, received_at, expires_at) in place of expired ones.
 
-    Each batch also removes up to twice as many expired keys as it adds. The pieces are small, and the table shrinks to
-    the keys that have not expired.
+    Each batch also removes up to twice as many expired keys as it adds. So the table shrinks in small steps to the keys
+    that have not expired.
     """
     if not keys:
         return

@@ -29,7 +29,8 @@ class GiveBack:
     @staticmethod
     def _give_back(connection: apsw.Connection, job: "GiveBack", due: DueListener) -> bool:
         owned = (job.claim.delivery.id, job.claim.token)
-        connection.execute(_REMOVE_ATTEMPT, owned)  # first: one that is then skipped has no attempt under way
+        # first: a delivery that is then skipped must have no attempt under way
+        connection.execute(_REMOVE_ATTEMPT, owned)
         rows = connection.execute(_RELEASE, (job.target, job.held, *owned)).fetchall()
         if not rows:
             return False

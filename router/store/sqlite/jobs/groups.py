@@ -1,4 +1,4 @@
-"""Groups: which of the deliveries of one latest_by or once_by value are made, and which are skipped."""
+"""Groups: which deliveries with the same latest_by or once_by value are made, and which are skipped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from router.domain.groups import Latest, Once, Skipped, SkipReason
 from router.store.changes import DueListener
 from router.store.sqlite.jobs.order import report_first
 
-_PIECE = 2  #: expired first deliveries that are removed for each one that is added: the table shrinks to what counts
+_PIECE = 2  #: expired first deliveries that are removed for each new one, so that the table shrinks to those in force
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A planned delivery with a group, and when (ms) its event was received."""
+    """A planned delivery with a group, and the receipt (ms) of its event."""
 
     planned: PlannedDelivery
     received_at: int
 
 
 def join_groups(connection: apsw.Connection, members: Sequence[Member], due: DueListener) -> None:
-    """Put deliveries, which were inserted before, into their groups, one after the other."""
+    """Put deliveries into their groups, one after the other. They were inserted before."""
     for member in members:
         if isinstance(member.planned.group, Latest):
             _supersede(connection, member, member.planned.group, due)
@@ -32,7 +32,7 @@ def join_groups(connection: apsw.Connection, members: Sequence[Member], due: Due
 
 
 def _supersede(connection: apsw.Connection, member: Member, group: Latest, due: DueListener) -> None:
-    """It is the newest: one that is pending is skipped, and for one that is running it waits."""
+    """Handle the newest delivery of its latest_by value: skip the pending one before it, and wait for a running one."""
     planned, at = member.planned, member.received_at
     name = (planned.rule, planned.action, group.key)
     found = connection.execute(_ACTIVE, name).fetchall()
@@ -40,9 +40,10 @@ def _supersede(connection: apsw.Connection, member: Member, group: Latest, due: 
     for _, state, waited_since in found:
         running = running or state == "running"
         if state == "pending" and waited_since is not None:
-            since = min(since, int(str(waited_since)))  # a time to come, when the clock was set back, doesn't count
+            # a time in the future, after the clock was set back, doesn't count
+            since = min(since, int(str(waited_since)))
     begin = max(at, min(at + group.wait_ms, since + group.max_wait_ms))
-    # When the longest wait was over long ago, no older time: the clock may be set back by less than that.
+    # If the longest wait was over long ago, use no older time: the clock may be set back by less than that.
     waits = max(since, at - group.max_wait_ms) if group.wait_ms else None
     connection.execute(_JOIN_LATEST, (group.key, waits, begin, 4 if running else 0, planned.id))
     for seq, state, _ in found:
@@ -51,10 +52,10 @@ def _supersede(connection: apsw.Connection, member: Member, group: Latest, due: 
 
 
 def _count_as_first(connection: apsw.Connection, member: Member, group: Once, due: DueListener) -> None:
-    """It is the first of its time, or another one was."""
+    """Handle a delivery with once_by: it becomes the first of its value, or it is skipped for an earlier first."""
     planned, at = member.planned, member.received_at
     name = (planned.rule, planned.action, group.key)
-    # A time to come, when the clock was set back, counts as long as one that is over.
+    # A time in the future, after the clock was set back, counts like one in the past.
     firsts = connection.execute(_FIRST, (*name, at, group.within_ms)).fetchall()
     if firsts:
         [(seq,)] = connection.execute(_JOIN_ONCE, (None, planned.id)).fetchall()
@@ -71,7 +72,7 @@ def _skip(connection: apsw.Connection, seq: Any, reason: SkipReason, skipped_for
 
 
 def report_skipped(connection: apsw.Connection, seq: Any, due: DueListener) -> None:
-    """Report a delivery that is skipped, and the delivery that its order key lets go."""
+    """Report a skipped delivery, and the delivery that its order key unblocks."""
     rows = connection.execute(_SKIPPED, (seq,)).fetchall()
     for id_, event, rule, action, target, order_key, reason, skipped_for in rows:
         due.skipped(
@@ -84,8 +85,10 @@ def report_skipped(connection: apsw.Connection, seq: Any, due: DueListener) -> N
 
 
 def after_attempt(connection: apsw.Connection, seq: Any, name: tuple[Any, Any, Any], due: DueListener) -> bool:
-    """After an attempt at a delivery of a latest_by value (rule, action, key): report what it let go. Gives whether the
-    delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_9.sql)."""
+    """After an attempt at a delivery with a latest_by value (rule, action, key): report what it unblocked.
+
+    Returns whether the delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_9.sql).
+    """
     report_skipped(connection, seq, due)
     for target, at in connection.execute(_NEXT, name):
         due(str(target), int(str(at)))

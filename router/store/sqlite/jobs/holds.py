@@ -1,4 +1,4 @@
-"""Holds: pauses by command, what the rules file holds, and the marks of deliveries that are held."""
+"""Holds: pauses by command, what the rules file holds, and the marks of held deliveries."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked & 2"
 
 
 def hold_row(row: tuple[Any, ...]) -> Hold:
-    """From READ."""
+    """A hold, from a row of READ."""
     kind, name, cause, began_at, until, ended_at = row
     return Hold(HoldKind(kind), name, HoldCause(cause), began_at, until, ended_at)
 
 
 @dataclass(slots=True)
 class PauseTarget:
-    """A pause of a target by command; one that is active gets the new end."""
+    """A pause of a target by command. An active pause gets the new end."""
 
     target: str
     until: int | None
@@ -34,7 +34,7 @@ class PauseTarget:
     def run(cls, connection: apsw.Connection, jobs: Sequence["PauseTarget"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Pause each."""
         for job in jobs:
-            # A pause whose time is over ended then: its time must not count as held.
+            # A pause whose time is over ended at that time: what followed must not count as held.
             connection.execute(_END_OVER, (job.target, job.now))
             connection.execute(_PAUSE, (job.target, job.now, job.until))
             connection.execute(_FORGET, (job.now - limits.KEPT_HOLDS_MS, limits.KEPT_HOLDS))
@@ -52,7 +52,7 @@ class ResumeTarget:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["ResumeTarget"], due: DueListener) -> list[bool]:  # noqa: ARG003
-        """Resume each; False where no command paused it."""
+        """Resume each. False for a target without a pause by command."""
         results = []
         for job in jobs:
             ended = connection.execute(_RESUME, (job.target, job.now)).fetchall()
@@ -62,7 +62,7 @@ class ResumeTarget:
 
 @dataclass(slots=True)
 class PutFileHolds:
-    """All that the rules file holds from now on (ms)."""
+    """Everything that the rules file holds from now on (ms)."""
 
     names: Collection[HoldName]
     now: int
@@ -71,7 +71,7 @@ class PutFileHolds:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutFileHolds"], due: DueListener) -> list[None]:  # noqa: ARG003
-        """Begin those that are new, end those that are gone."""
+        """Begin new holds, and end those that the file no longer has."""
         for job in jobs:
             found = connection.execute(_OPEN_OF_FILE).fetchall()
             held = {(HoldKind(str(kind)), str(name)) for kind, name in found}
@@ -94,7 +94,7 @@ class MarkHeld:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["MarkHeld"], due: DueListener) -> list[int | None]:  # noqa: ARG003
-        """Mark for each job; gives the `after` of the next step, None at the end."""
+        """Mark for each job. Returns the `after` of the next step; None at the end."""
         results: list[int | None] = []
         for job in jobs:
             rows = connection.execute(_WAITING, (job.rule, job.after, limits.MARKED)).fetchall()
@@ -124,7 +124,7 @@ class MarkIds:
 
 @dataclass(slots=True)
 class LetGo:
-    """One step of letting go an action's marked deliveries."""
+    """One step of unmarking an action's deliveries."""
 
     rule: str
     action: str
@@ -133,7 +133,7 @@ class LetGo:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["LetGo"], due: DueListener) -> list[bool]:
-        """Let go for each job; gives whether there may be more."""
+        """Unmark for each job. Returns whether there may be more."""
         results = []
         for job in jobs:
             rows = connection.execute(_LET_GO, (job.rule, job.action, limits.MARKED)).fetchall()

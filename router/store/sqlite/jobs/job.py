@@ -14,5 +14,5 @@ class WriteJob(QueuedJob, Protocol):
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence[Any], due: DueListener) -> list[Any]:
-        """Run jobs of this kind inside the open transaction; gives a result for each."""
+        """Run jobs of this kind inside the open transaction. Returns a result for each."""
         ...

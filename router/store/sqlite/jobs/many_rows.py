@@ -10,11 +10,11 @@ _ROWS = 64  #: in one statement
 
 
 def write_rows(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Run a statement with `VALUES {}` in it over many rows; gives the rows that it returns.
+    """Run a statement with `VALUES {}` over many rows. Returns the rows that it returns.
 
-    Each step of a statement hands Python's lock to another thread and back, so one statement takes up to 64 rows. The
-    numbers of rows are powers of two, so that few different texts fill the cache of prepared statements. Rows of NULLs
-    fill the rest; every statement must skip them.
+    Each step of a statement gives Python's lock to another thread and takes it back, so one statement takes up to 64
+    rows. The numbers of rows are powers of two, so that few different texts fill the cache of prepared statements. Rows
+    of NULLs fill the rest; every statement must skip them.
     """
     start, returned = 0, []
     while start < len(rows):
@@ -27,6 +27,6 @@ def write_rows(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, 
     return returned
 
 
-@lru_cache(maxsize=64)  # seven sizes of a handful of statements; the same text object is also hashed only once
+@lru_cache(maxsize=64)  # seven sizes of a few statements; the same text object is also hashed only once
 def _statement(sql: str, columns: int, rows: int) -> str:
     return sql.format(", ".join(["(" + ", ".join("?" * columns) + ")"] * rows))

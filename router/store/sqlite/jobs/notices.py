@@ -1,4 +1,4 @@
-"""Notices of the router about itself: the first is told at once, further ones are gathered."""
+"""The router's own events (notices): the first is stored as an event at once, further ones are gathered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Tell:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Tell"], due: DueListener) -> list[bool]:
-        """Tell or gather each."""
+        """Store or gather each."""
         return tell(connection, [job.notice for job in jobs], due)
 
 
 @dataclass(slots=True)
 class TellGathered:
-    """What was gathered of one kind and subject; no notice: forget it."""
+    """The gathered notices of one kind and subject. Without a notice they are forgotten."""
 
     gathered: Gathered
     notice: Notice | None
@@ -37,12 +37,12 @@ class TellGathered:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["TellGathered"], due: DueListener) -> list[bool]:
-        """Tell each that has not changed since it was read."""
+        """Store an event for each, if nothing has changed since it was read."""
         return [_tell_gathered(connection, job, due) for job in jobs]
 
 
 def tell(connection: apsw.Connection, notices: Sequence[Notice], due: DueListener) -> list[bool]:
-    """Tell or gather each in the open transaction; True: told."""
+    """Store or gather each in the open transaction. True: stored."""
     told = [_is_first(connection, notice) for notice in notices]
     _append(connection, [notice for notice, first in zip(notices, told, strict=True) if first], due)
     return told
@@ -52,7 +52,8 @@ def _is_first(connection: apsw.Connection, notice: Notice) -> bool:
     at, body = notice.event.received_at, notice.event.body.decode()
     key = (notice.kind, notice.subject)
     found = connection.execute("SELECT opened_at, count FROM notice WHERE kind = ? AND subject = ?", key).fetchone()
-    # What was gathered before is told with its count; so it stays together. A clock set back ends no gathering early.
+    # Notices gathered before are reported with their count, so this one joins them. A clock set back ends no gathering
+    # early.
     if found is not None and (int(str(found[1])) > 0 or abs(at - int(str(found[0]))) < GATHER_MS):
         connection.execute(_GATHER, (body, *key))
         return False
@@ -92,4 +93,4 @@ LEFT = """
 INSERT INTO notice VALUES ('delivery.dead', ?1, 0, 1, ?2)
 ON CONFLICT DO UPDATE SET count = count + 1, last = excluded.last
 """
-"""A delivery that its owner left dead: told by the next owner, which has the rules."""
+"""A delivery that its owner left dead. The next owner reports it, since it has the rules."""

@@ -1,4 +1,4 @@
-"""Order keys: which delivery of an order is next."""
+"""Order keys: finds the next delivery of an order."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ORDER BY coalesce(place, seq) LIMIT 1
 
 
 def report_first(connection: apsw.Connection, order: tuple[Any, Any, Any], due: DueListener) -> None:
-    """Report the first delivery of an order (rule, action, order key) as due, when it is pending.
+    """Report the first delivery of an order (rule, action, order key) as due if it is pending.
 
     The trigger delivery_unblocks_the_next (schema_2.sql) unblocks it, in the transaction that settles or cancels the
     delivery before it.

@@ -45,14 +45,14 @@ class PlanAgain:
 
 
 def keep_text(connection: apsw.Connection, text: RulesetText, now: int) -> None:
-    """Keep the text of rules that the daemon may not run."""
+    """Record the text of rules that the daemon may not run."""
     connection.execute(_KEEP_TEXT, (text.hash, text.text, text.base_dir, now))
     keep_included(connection, text)
 
 
 _EVENT = "SELECT seq, coalesce((SELECT max(seq) FROM delivery), 0) FROM event WHERE id = ?"
 
-# The text counts as retired at once, unless the daemon runs it: it is kept as long as its events are.
+# The text counts as retired at once, unless the daemon runs it. It is kept as long as its events.
 _KEEP_TEXT = """
 INSERT INTO ruleset (hash, text, base_dir, retired_at) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (hash) DO UPDATE SET retired_at = max(retired_at, ?4)

@@ -11,7 +11,7 @@ from router.store.sqlite.jobs.groups import Member, join_groups
 from router.store.sqlite.jobs.many_rows import write_rows
 
 OrderKey = tuple[str, str, str]
-"""Rule, action and order key: deliveries that share them are made one after the other."""
+"""Rule, action and order key. Deliveries that share them are made one after the other."""
 
 
 def planned_rows(
@@ -22,8 +22,11 @@ def planned_rows(
     ordered: set[OrderKey],
     grouped: list[Member] | None = None,
 ) -> list[tuple[Any, ...]]:
-    """The rows of one event's deliveries. `ordered` has the order keys of earlier rows of the same insert, and gets
-    those of this plan; `grouped` gets the deliveries that have a group."""
+    """The rows of one event's deliveries.
+
+    `ordered` has the order keys of earlier rows in the same insert, and gets those of this plan. `grouped` gets the
+    deliveries that have a group.
+    """
     rows: list[tuple[Any, ...]] = []
     for d in plan:
         blocked = 0
@@ -47,8 +50,11 @@ def insert_planned(
     grouped: Sequence[Member] = (),
     reserved: Sequence[tuple[int, str]] = (),
 ) -> None:
-    """Insert rows of `planned_rows`, put them into their groups, and report the targets with due ones. `last` is the
-    newest delivery's seq before the insert; `reserved` has those that are due later by so many ms, and their ids."""
+    """Insert rows of `planned_rows`, put them into their groups, and report targets with due deliveries.
+
+    `last` is the newest delivery's seq before the insert. `reserved` has the ids of deliveries that are due later, with
+    their delay in ms.
+    """
     if not rows:
         return
     write_rows(connection, _INSERT_DELIVERY, rows)
@@ -72,7 +78,7 @@ FROM (VALUES {})
 WHERE column1 IS NOT NULL
 """
 
-# With wait_since, it counts as a wait when the clock is set back.
+# Because of wait_since it counts as a wait when the clock is set back.
 _RESERVE = """
 UPDATE delivery SET next_attempt_at = next_attempt_at + ?, wait_since = next_attempt_at
 WHERE id = ? AND state = 'pending'

@@ -1,4 +1,4 @@
-"""Polls: the state of a polled source, the ids that were there, and the events, in one transaction."""
+"""Polls: the state of a polled source, the ids in its answer, and the events, in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from router.store.changes import DueListener
 from router.store.sqlite.jobs.append import AppendEvent
 from router.store.sqlite.jobs.plan_again import keep_text
 
-FORGOTTEN = 1000  #: ids that a write removes, beside twice as many as it adds
+FORGOTTEN = 1000  #: ids that a write removes, in addition to twice as many as it adds
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class TakePoll:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["TakePoll"], due: DueListener) -> list[bool]:
-        """Take each, unless another one was taken since it began."""
+        """Store each poll, unless another one was stored since it began."""
         return [_take(connection, job.result, due) for job in jobs]
 
 
@@ -59,7 +59,7 @@ def _take(connection: apsw.Connection, result: PollResult, due: DueListener) -> 
     found = connection.execute("SELECT series, token FROM poll WHERE source = ?", (state.source,)).fetchone()
     series, token = (str(found[0]), str(found[1])) if found is not None else (state.series, "")
     if state.token == token:
-        return True  # it was taken before
+        return True  # it was stored before
     if token != result.before:
         return False
     if series != state.series:
@@ -109,7 +109,7 @@ READ_POLLS = "SELECT source, series, token, state FROM poll"
 KNOWN_ITEMS = """
 SELECT i.id FROM json_each(?2) wanted CROSS JOIN poll_item i ON i.series = ?1 AND i.id = wanted.value
 """
-# Of an id that was seen lately, nothing is written: most items stay for many polls.
+# An id that was seen lately is not written again: most items stay for many polls.
 _SEE = """
 INSERT INTO poll_item VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at WHERE seen_at < ?

@@ -61,7 +61,7 @@ ORDER BY seq LIMIT ?5
 """
 _GONE_OF_SOURCE = _GONE.replace("WHERE seq", "WHERE source = ?6 AND seq", 1)
 
-# Only texts that were retired before every event that is left: no delivery that is left names them.
+# Only texts that were retired before all remaining events, so that no remaining delivery names them.
 _PRUNE_TEXTS = """
 DELETE FROM ruleset
 WHERE retired_at < coalesce((SELECT received_at FROM event ORDER BY seq LIMIT 1), ?2) - ?1

@@ -11,7 +11,7 @@ from router.store.changes import DueListener
 
 @dataclass(slots=True)
 class PutPiece:
-    """One piece. Until the event is appended, its id is among the unreferenced ones."""
+    """One piece. Its event's id counts as unreferenced until the event is appended."""
 
     event_id: str
     number: int  #: from 0
@@ -30,7 +30,7 @@ class PutPiece:
 
 
 def refer(connection: apsw.Connection, event_ids: Sequence[str]) -> None:
-    """Have these events own their pieces. Raises ValueError when the pieces of one are gone."""
+    """Make these events the owners of their pieces. Raises ValueError when the pieces of one are gone."""
     for event_id in event_ids:
         connection.execute("DELETE FROM unreferenced WHERE event = ?", (event_id,))
         if not connection.changes():

@@ -21,7 +21,7 @@ class RemovePieces:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["RemovePieces"], due: DueListener) -> list[None]:  # noqa: ARG003
-        """Remove some pieces of each; the last step also takes the id off the unreferenced ones."""
+        """Remove some pieces of each body. The last step also removes its id from the unreferenced ones."""
         for job in jobs:
             connection.execute(_REMOVE, (job.event_id, _AT_ONCE))
             connection.execute(_FORGET, (job.event_id,))
@@ -37,7 +37,7 @@ def unreferenced(connection: apsw.Connection, being_written: Collection[str]) ->
 
 
 _FIND = "SELECT event FROM unreferenced LIMIT ?"
-# From the end, so that what is left of a body is always its beginning.
+# From the end, so that the rest of a body is always its beginning.
 _REMOVE = """
 DELETE FROM piece WHERE rowid IN (SELECT rowid FROM piece WHERE event = ? ORDER BY number DESC LIMIT ?)
 """

@@ -1,4 +1,4 @@
-"""Replay: settled deliveries start again, waiting ones become due at once."""
+"""Replay: settled deliveries start again, and waiting ones become due at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Replay(DeliveryPage):
     @staticmethod
     def _page(connection: apsw.Connection, job: "Replay", due: DueListener) -> list[str]:
         done: list[str] = []
-        for delivery_id in job.delivery_ids:  # one by one: each gets its own place, in the order given
+        for delivery_id in job.delivery_ids:  # one by one, so that their order is the given one
             rows = connection.execute(_MAKE_DUE, (job.now, delivery_id)).fetchall()
             if not rows:
                 rows = connection.execute(_START_AGAIN, (job.now, delivery_id)).fetchall()
@@ -62,7 +62,7 @@ WHERE id = ?2 AND state IN ('succeeded', 'dead', 'cancelled', 'skipped')
 RETURNING target, blocked
 """
 
-# A later planned delivery gets a higher number than this place, so that places and seqs form one order.
+# A delivery planned later gets a higher number than this place, so places and seqs form one order.
 _TAKE_PLACE = """
 UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(place, seq) FROM delivery WHERE id = ?))
 WHERE name = 'delivery' AND EXISTS (SELECT 1 FROM delivery WHERE id = ?1)

@@ -12,7 +12,7 @@ from router.store.changes import DueListener
 
 @dataclass(slots=True)
 class PutRuleset:
-    """The text of the ruleset that is current from now on (ms)."""
+    """The text of the ruleset that is current from this time (ms) on."""
 
     ruleset: RulesetText
     now: int
@@ -21,7 +21,7 @@ class PutRuleset:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueListener) -> list[None]:  # noqa: ARG003
-        """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
+        """Record the texts. The same text from another folder replaces the folder where its paths start."""
         for job in jobs:
             connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))
             connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir, job.now))
@@ -30,7 +30,7 @@ class PutRuleset:
 
 
 def keep_included(connection: apsw.Connection, ruleset: RulesetText) -> None:
-    """Keep the texts of the files that a ruleset includes, in the place of those kept before."""
+    """Record the texts of the files that a ruleset includes, in place of those recorded before."""
     connection.execute("DELETE FROM included WHERE ruleset = ?", (ruleset.hash,))
     rows = [(ruleset.hash, n, i.pattern, i.name, i.text, i.base_dir) for n, i in enumerate(ruleset.included)]
     connection.executemany("INSERT INTO included VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -32,7 +32,8 @@ class Settle:
 
 
 def _settle_all(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[State | None]:
-    """Settle many with two statements; one by one when two are of one delivery, since only one token can be valid."""
+    """Settle many with two statements. If two are of one delivery, settle one by one, since only one token can be
+    valid."""
     if len({done.delivery_id for done in settlements}) == len(settlements):
         return _settle(connection, settlements, due)
     return [result for done in settlements for result in _settle(connection, [done], due)]
@@ -91,13 +92,15 @@ def _attempt_row(done: Settlement, seq: object) -> tuple[Any, ...]:
 
 
 def _is_counted(outcome: Outcome) -> int:
-    """1: as an attempt; 0: as an interruption; -1: as neither."""
+    """1: it counts as an attempt; 0: as an interruption; -1: as neither."""
     return -1 if outcome.is_excused else int(outcome.kind is not OutcomeKind.INTERRUPTED)
 
 
 def _storable(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can't write. The target was called already, so a strange answer
-    must not be a reason to refuse the settlement."""
+    """The text without lone surrogates, which UTF-8 can't write.
+
+    The target was called already, so a strange answer must not prevent the settlement.
+    """
     return text.encode(errors="replace").decode()
 
 
@@ -119,7 +122,7 @@ WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = 
 RETURNING delivery.id, seq, target, rule, action, order_key, latest_key
 """
 
-# After the end of its attempt, see schema_9.sql.
+# After the attempt's end is recorded, see schema_9.sql.
 _TELL_SKIPPED = "INSERT INTO settled (delivery, number) VALUES (?, 0)"
 
 _END_ATTEMPTS = """

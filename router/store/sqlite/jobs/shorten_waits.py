@@ -1,4 +1,4 @@
-"""Shorten waits: one step of correcting the waits that are too long after the clock was set back."""
+"""Shorten waits: one step of correcting waits that are too long after the clock was set back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ShortenWaits:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueListener) -> list[int | None]:
-        """Shorten for each job; gives the `after` of the next step, None at the end."""
+        """Shorten for each job. Returns the `after` of the next step; None at the end."""
         return [cls._shorten(connection, job, due) for job in jobs]
 
     @staticmethod
@@ -42,10 +42,10 @@ class ShortenWaits:
 
 _FIRST = "SELECT min(seq) FROM delivery INDEXED BY delivery_waiting WHERE state IN ('pending', 'running')"
 
-# A delivery without a counted attempt is due at once, whatever the clock says; when it waits by its group since a time
-# which is still to come, it waits from now on. Another one waits as long as it was to wait after its last attempt, if
-# that attempt ended at a time which is still to come. Its new time is before that end, so a second look leaves it alone
-# (or, when it waits for longer than the clock was set back, makes it earlier by less).
+# A delivery without a counted attempt becomes due at once. If its group's wait began in the future, it waits from now
+# on. Any other delivery whose last attempt ended in the future waits from now on, as long as it was to wait after that
+# attempt. Its new time is before that end, so a second run leaves it alone (or, when its wait is longer than the clock
+# was set back, makes it earlier by less).
 _SHORTEN = """
 UPDATE delivery SET
     next_attempt_at = ?1 + CASE

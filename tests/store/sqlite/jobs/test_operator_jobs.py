@@ -181,7 +181,7 @@ def test_a_replay_into_an_idle_order_precedes_later_plans(
     assert run_lane(store, 5) == [*reversed(dead), *later]
 
 
-def test_a_delivery_that_is_replayed_twice_takes_the_last_place_twice(
+def test_a_second_replay_moves_a_delivery_to_the_end_again(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(3):
