@@ -85,7 +85,7 @@ class Server:
 
     def _initialize(self) -> None:
         """Make the data folder, as a copy of the one that all processes of this test run share: initdb takes half a second."""
-        if TEMPLATE not in os.environ:  # a benchmark starts it
+        if TEMPLATE not in os.environ:  # a bench, which has no test run
             self._installed.ensure_pgdata_inited()
             return
         made = Path(os.environ[TEMPLATE]) / "data"

@@ -76,6 +76,7 @@ class Dispatcher:
         self._node = node
         self._types = node.action_types if node is not None else ()  # action types that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
+        self._lapses = 0  #: of the lease when the shares were read: another node may have what they were before
         self._claiming: Mapping[str, int] = {}  #: slots by target that a claim under way may use
         self._attempting: set[asyncio.Task[None]] = set()
         self._current = current
@@ -144,7 +145,7 @@ class Dispatcher:
 
     def _may_begin(self, rule: str, action: str, target: str) -> bool:
         """Whether an attempt could start at once, by what this process knows. Any thread may call it."""
-        if self._stopping or self._lease.is_over or (self._holding.any and self._holding.holds(target, rule, action)):
+        if self._stopping or not self._owns_slots or (self._holding.any and self._holding.holds(target, rule, action)):
             return False
         if self._types:
             found = self._current.ruleset.actions.get((rule, action))
@@ -268,13 +269,15 @@ class Dispatcher:
 
     def take_shares(self, shares: Mapping[str, Share]) -> None:
         """Set this node's shares of the targets' limits. Any thread but the loop may call it."""
-        if not self._started.is_set() or shares == self._shares:
+        lapses = self._lease.lapses
+        if not self._started.is_set() or (shares == self._shares and lapses == self._lapses):
             return
         last_claims = self._store.last_claims()
         self._shares = shares
-        self._inbox.call(partial(self._take_shares, shares, last_claims))
+        self._inbox.call(partial(self._take_shares, shares, last_claims, lapses))
 
-    def _take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int]) -> None:
+    def _take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int], lapses: int) -> None:
+        self._lapses = lapses
         self._targets.take_shares(shares, last_claims)
         self._look_again()
 
@@ -312,12 +315,17 @@ class Dispatcher:
         self._due.remember(due, known=known)
         self._wake.set()
 
+    @property
+    def _owns_slots(self) -> bool:
+        """Whether attempts may begin: the lease has not ended since this node's part of the limits was read."""
+        return not self._lease.is_over and self._lease.lapses == self._lapses
+
     async def _claim_due(self) -> float:
         """Claim due deliveries of targets with room, and start their attempts. Returns the seconds to wait."""
         now, clock = self._now_ms(), time.monotonic()
         self._first_attempts.begin(clock, self._keep)
         due = self._due.now(now, clock, self._holding)
-        wanted = due.free_slots
+        wanted = due.free_slots if self._owns_slots else {}
         if not wanted:  # waits are noted only then: after a claim the next check follows at once
             return min(due.pause, self._wait_notes.note(due.waits, now, clock))
         # Forget before the claim: what a commit announces during the claim must not be forgotten.
@@ -343,7 +351,7 @@ class Dispatcher:
             counts[claim.delivery.target] += 1
             self._held[claim.token] += 1
             hold = self._holding.of(claim.delivery) if self._holding.any else None
-            if self._lease.is_over:
+            if not self._owns_slots:
                 self._keep(asyncio.create_task(self._release(claim)))
             elif hold is None:
                 self._begin(claim, clock)
@@ -368,7 +376,7 @@ class Dispatcher:
             with contextlib.suppress(RouterError):
                 await self._holding.refresh()
         hold = self._holding.of(claim.delivery) if self._holding.any else None
-        if hold is None and not self._lease.is_over:
+        if hold is None and self._owns_slots:
             await asyncio.wait([self._attempt(claim, target, decides=False)])
             return
         target.take_back()

@@ -88,6 +88,7 @@ def full(scene: Scene) -> Iterator[Shown]:
         "tried", "/try", {"source": "stripe", "payload": '{"type": "invoice.paid", "data": {"amount": 31}}'}
     )
     yield submitted("tried-wrong", "/try", {"source": "stripe", "payload": "{"})
+    yield at("mistyped", "/evnts")
     yield at("not-that-way", "/targets/pause")
     yield submitted("not-ours", "/targets/pause", {"csrf": "another", "target": "ci"})
 

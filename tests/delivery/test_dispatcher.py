@@ -1,6 +1,7 @@
 """The delivery loop, with a real store and real receivers: what it sends, what it leaves waiting, what it says."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -29,6 +30,7 @@ from router.plugins.target import TargetSpec
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
+from router.runtime.lease import Lease
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from tests.conftest import Receiver, until
 from tests.sqlite_template import open_store
@@ -52,7 +54,9 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
 class Running:
     """A store with a dispatcher at work, and no intake."""
 
-    def __init__(self, folder: Path, rules: str, registries: Registries = REGISTRIES) -> None:
+    def __init__(
+        self, folder: Path, rules: str, registries: Registries = REGISTRIES, lease: Lease | None = None
+    ) -> None:
         loader = Loader(registries, {})
         text = "sources: {s: {verify: none}}\n" + rules
         ruleset = loader.load(text, "rules.yaml", folder).require()
@@ -61,7 +65,7 @@ class Running:
         self.store.put_ruleset(ruleset.text, now_ms()).result(60)
         self.current = CurrentRuleset(ruleset)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
-        self.dispatcher = Dispatcher(self.current, self.store, compiled, registries.actions, now_ms)
+        self.dispatcher = Dispatcher(self.current, self.store, compiled, registries.actions, now_ms, lease=lease)
         self.dispatcher.start()
 
     def receive(self, payload: object, before: Callable[[str], None] = lambda _: None) -> str:
@@ -94,8 +98,8 @@ def running(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Run a dispatcher by rules, with other action types where they are given."""
     made: list[Running] = []
 
-    def make(rules: str, registries: Registries = REGISTRIES) -> Running:
-        made.append(Running(tmp_path, rules, registries))
+    def make(rules: str, registries: Registries = REGISTRIES, lease: Lease | None = None) -> Running:
+        made.append(Running(tmp_path, rules, registries, lease))
         return made[-1]
 
     yield make
@@ -334,3 +338,28 @@ def test_a_sender_does_not_wait_for_a_skipped_delivery(running: Callable[..., Ru
 
     assert router.count(State.SKIPPED) >= 1
     assert asked[0].result(60) is None
+
+
+def test_after_a_lease_that_ended_nothing_begins_before_the_limits_are_read_again(
+    running: Callable[..., Running],
+) -> None:
+    """A node that was frozen joins anew. Another one may have the slots that it had before."""
+    lease = Lease()
+    router = running("rules: [{name: r, actions: [append: out.jsonl]}]", lease=lease)
+
+    def may_begin() -> bool:
+        answer = router.dispatcher.first_answers.expect("a delivery", "r", "append", "r/append", 3600)
+        at_once = answer.done()
+        router.dispatcher.first_answers.forget("a delivery")
+        return not at_once
+
+    until(may_begin)
+    lease.renew(0.0)
+    lease.renew(math.inf)
+    assert not may_begin()
+    router.receive({})
+
+    router.dispatcher.take_shares({})
+
+    until(lambda: router.count(State.SUCCEEDED) == 1)
+    assert may_begin()

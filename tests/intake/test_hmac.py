@@ -78,7 +78,7 @@ def test_a_signed_header_is_covered_and_has_to_be_there_once() -> None:
         ({"parts": {"signature": "v1", "separator": "=="}}, ["expected one of , ; | &"]),
         ({"parts": {"signature": "v=1"}}, ["a part's name is letters"]),
         ({"parts": {"signature": "t", "time": "t"}}, ["the time and the signature are two parts"]),
-        ({"parts": {"signature": "v", "time": "t"}, "timestamp_header": "X-T"}, ["not in both"]),
+        ({"parts": {"signature": "v", "time": "t"}, "timestamp_header": "X-T"}, ["not from both"]),
         ({"parts": {"signature": "v", "time": "t"}, "signed": "{body}"}, ["go together"]),
     ],
 )

@@ -111,8 +111,8 @@ def _answer_words(entry: AnswerEntry, show: Show = safe) -> str:
     before, after = entry.rules
     names = dict.fromkeys("no rule" if name is None else name for name in (before, after))
     fields = f": {', '.join(entry.fields)}" if entry.fields else ""
-    senders = "the sender of 1 event is" if entry.count == 1 else f"the senders of {entry.count:,} events are"
-    return f"{senders} get another answer, by {show(' → '.join(names))}{fields}"
+    senders = "the sender of 1 event gets" if entry.count == 1 else f"the senders of {entry.count:,} events get"
+    return f"{senders} another answer, by {show(' → '.join(names))}{fields}"
 
 
 def _print_fields(fields: Sequence[str], sample: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ def test_an_event_of_an_earlier_version_is_recognized(ran: Ran) -> None:
 
     done = ran.commands.run("events", "explain", event, code=1)
 
-    assert "a version that did not record its rules received it" in done.stdout
+    assert "a version that did not record its rules received the event" in done.stdout
     assert ran.commands.json("events", "show", event)["routing"] is None
 
 
