@@ -48,8 +48,8 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
         (f"postgresql://me:{SECRET}@[db/hooks", "does not parse"),
         (f"postgresql://me:{SECRET}@db/hooks?pgbouncer=yes", "pgbouncer is true or false"),
         (f"postgresql://me:{SECRET}@db/hooks?password_file=x", "both a password and password_file"),
-        (f"mysql://me:{SECRET}@db/hooks", "is no store"),
-        ("postgresql", "is no store"),
+        (f"mysql://me:{SECRET}@db/hooks", "is not a store"),
+        ("postgresql", "is not a store"),
     ],
 )
 def test_a_wrong_url_is_explained_without_its_password(url: str, why: str) -> None:
