@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 SECONDS = 0.03  #: limit of one page; then it says how far it came
+EMPTY_SECONDS = 0.05  #: the same while nothing was found: a page without rows helps nobody
 FIRST_ROWS = 4_000  #: seqs of the first step; each further step reads twice as many while that is quick
 MOST_ROWS = 32_000  #: of one step; if every row must be read, it takes some 20 ms
 
@@ -43,7 +44,7 @@ def search_back(
         found += rows_between(limit - len(found), at, above)
         at = above + 1
         now = clock()
-        if now - begun > SECONDS:
+        if now - begun > (SECONDS if found else EMPTY_SECONDS):
             break
         if now - step < SECONDS / 8:
             width = min(2 * width, MOST_ROWS)
