@@ -120,9 +120,8 @@ class PageRunner:
         shown = self._state.with_suffix(f".shown{len(self._running)}")
         running = _RunningProgram(block, expected, self._script(command), self._environment(), shown)
         self._running.append(running)
-        text = self._names.into(command)
-        waiting = [self._ports[port] for port in PORTS if port in text]
-        if "webhook-router serve" in text:
+        waiting = [self._ports[port] for port in PORTS if port in command]
+        if "webhook-router serve" in command:
             waiting.append(self._ports["8080"])
         until(lambda: running.code is not None or all(_accepts(port) for port in waiting))
         documented = self._actual(expected)
@@ -150,7 +149,7 @@ class PageRunner:
         """A script whose working directory and variables are those that the last one left."""
         remember = f'{{ declare -p | grep -v "^declare -[a-zA-Z]*r"; printf "cd %q\\n" "$PWD"; }} >{self._state}'
         fast = f'webhook-router() {{ {preloaded().shim} "$@"; }}'
-        return f". {self._state}\ntrap '{remember}' EXIT\n{fast}\nset -eo pipefail\n{self._actual(self._names.into(command))}"
+        return f". {self._state}\ntrap '{remember}' EXIT\n{fast}\nset -eo pipefail\n{self._names.into(self._actual(command))}"
 
     def _environment(self) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOK_ROUTER")}

@@ -57,6 +57,11 @@ def test_any_other_difference_from_the_documentation_is_found(documented: str, s
     assert not IdMap().agree(documented, shown)
 
 
+def test_an_id_of_this_run_may_hold_the_number_of_a_port(walk: PageRunner) -> None:
+    walk.take(block("console", f"$ echo 01a21084-c67e-7000-90''00-8a19dcb49f52\n{ONE}\n"))
+    walk.take(block("console", f"$ printf %s {ONE} | cut -c20-23 | tr 0 x\n9xxx\n"))
+
+
 def test_a_documented_id_maps_to_the_id_of_this_run() -> None:
     names = IdMap()
 
