@@ -230,6 +230,7 @@ class Node:
                         "the node can't reach the database; its lease may end", error=str(error), failures=failures
                     )
                 self._sure.lost()
+                self._renew_at = 0.0  # first of all: a standby may not know this node, and give its slots to others
                 self._polls = frozenset()  # another node may begin soon, and no result could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)

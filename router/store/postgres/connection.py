@@ -83,7 +83,7 @@ _CURES = (
     ("failed to resolve host", "correct the host"),
     (
         "timeout expired",
-        "correct host and port, or let a firewall pass them; a pooler in session mode needs seven sessions for each node",
+        "correct host and port, let a firewall pass them, or give a pooler seven sessions for each node",
     ),
     ("invalid", "correct the URL"),
 )
