@@ -23,8 +23,8 @@ class Standby(Server):
 
     def __init__(self, primary: Server, settings: Mapping[str, str] = {}, port: int | None = None) -> None:
         """`port`: of what stands between it and the primary."""
-        self._primary_port = port or primary.port
-        super().__init__({**PRIMARY, "hot_standby": "on", **settings})
+        self._conninfo = f"host=127.0.0.1 port={port or primary.port} user=postgres application_name={_NAME}"
+        super().__init__({**PRIMARY, "hot_standby": "on", "primary_conninfo": self._conninfo, **settings})
 
     def start(self, url: str | None = None) -> None:
         """Copy the primary at the first start, and follow it."""
@@ -39,14 +39,15 @@ class Standby(Server):
     def _copy(self) -> None:
         shutil.rmtree(self.data)
         self.data.mkdir(mode=0o700)
-        conninfo = f"host=127.0.0.1 port={self._primary_port} user=postgres application_name={_NAME}"
         binary = Path(self._installed.bin_path) / "pg_basebackup"
         subprocess.run(
-            [binary, "-D", self.data, "-d", conninfo, "-R", "--checkpoint=fast", "--no-sync", "--no-manifest"],
+            [binary, "-D", self.data, "-d", self._conninfo, "--checkpoint=fast", "--no-sync", "--no-manifest"],
             check=True,
             timeout=PATIENCE_SECONDS,
             stdin=subprocess.DEVNULL,
         )
+        # Not by the option -R: it writes settings of its own libpq, which the server's libpq may not know.
+        (self.data / "standby.signal").touch()
         if self.user:
             found = pwd.getpwnam(self.user)
             for path in (self.data, *self.data.rglob("*")):

@@ -15,12 +15,24 @@ from typing import Protocol
 
 import structlog
 
+from router.daemon.sure_leases import SureLeases
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import RouterError
 from router.observe.logging.outage import Outage
 from router.runtime.lease import Lease, lease_clock
 from router.store.contract import Store
-from router.store.fleet import Fleet, FleetState, Limits, NodeCounts, NodeFacts, NodeState, Released, Share, TakenOver
+from router.store.fleet import (
+    Fleet,
+    FleetState,
+    Limits,
+    NodeCounts,
+    NodeFacts,
+    NodeState,
+    OwnClaims,
+    Released,
+    Share,
+    TakenOver,
+)
 
 SURE_SECONDS = 30.0  #: between two checks for changes that no notice announced
 LOOK_SECONDS = 1.0  #: between two checks of the fleet: a pause by command reaches every node within this time
@@ -35,7 +47,7 @@ POLL = "poll "  #: before a source's name: the task to poll it
 log = structlog.get_logger()
 
 
-class Deliveries(Protocol):
+class Deliveries(OwnClaims, Protocol):
     """What the node's thread may ask of the delivery loop."""
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
@@ -48,10 +60,6 @@ class Deliveries(Protocol):
 
     def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
         """The breakers of all nodes that are not closed, as read at that time by the monotonic clock."""
-        ...
-
-    def known_tokens(self) -> set[str]:
-        """The tokens of the claims that are not settled."""
         ...
 
     def look_again(self) -> None:
@@ -87,9 +95,7 @@ class Node:
         self._is_due = False  # something must be told to other nodes
         self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: breakers to tell of, by target
         self._lock = threading.Lock()
-        self._unbroken_since: float | None = None  #: by lease_clock: the time since when the database answers
-        self._uncounted_before = 0  #: ms: leases that ended earlier ended while the database was away
-        self._server_started_at = 0
+        self._sure = SureLeases(seconds)
         self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
         self._changes = -1
         self._leads = False
@@ -108,9 +114,9 @@ class Node:
         """Become a node, before anything is claimed. Raises StoreError."""
         began = lease_clock()
         beat = self._fleet.join(self._facts, self._told_rules(), round(self._seconds * 1000))
-        self.id, self._server_started_at = beat.id, beat.server_started_at
+        self.id = beat.id
+        self._sure.begin(began, beat.now, beat.server_started_at)
         self._renewed(began, beat.now)
-        self._unbroken_since = began
         self.state = self._fleet.state()
 
     def record_rules(self) -> None:
@@ -223,7 +229,8 @@ class Node:
                     log.error(
                         "the node can't reach the database; its lease may end", error=str(error), failures=failures
                     )
-                self._unbroken_since = None
+                self._sure.lost()
+                self._renew_at = 0.0  # first of all: a standby may not know this node, and give its slots to others
                 self._polls = frozenset()  # another node may begin soon, and no result could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)
@@ -240,14 +247,13 @@ class Node:
         beat = self._fleet.renew(self._told_rules(), round(self._seconds * 1000))
         if beat is None:
             log.warning("other nodes took over this node's work; it joins again")
+            # By its own clock the lease may go on: the database may be another one, or this machine was paused.
+            self._lease.break_off()
             self.join()
             return
-        if self._unbroken_since is None or beat.server_started_at != self._server_started_at:
-            if self._unbroken_since is None:
-                log.info("the node reaches the database again", failures=self._outage.over())
-            # Nobody could renew the lease meanwhile.
-            self._unbroken_since, self._uncounted_before = began, beat.now
-            self._server_started_at = beat.server_started_at
+        if self._sure.away:
+            log.info("the node reaches the database again", failures=self._outage.over())
+        if self._sure.renewed(began, lease_clock(), beat.now, beat.server_started_at):
             self._changes = -1
         self._renewed(began, beat.now)
 
@@ -263,6 +269,7 @@ class Node:
     def _look(self) -> None:
         read_at = time.monotonic()
         state = self._read_state()
+        self._sure.looked(lease_clock(), state.now)
         changed = state.changes != self._changes or lease_clock() >= self._sure_at
         if changed:
             self._sure_at = lease_clock() + SURE_SECONDS
@@ -280,7 +287,7 @@ class Node:
                 self._deliveries.look_again()
             if lease_clock() >= self._unknown_at:
                 self._unknown_at = lease_clock() + UNKNOWN_SECONDS
-                if found := self._fleet.unknown(self._deliveries.known_tokens):
+                if found := self._fleet.unknown(self._deliveries):
                     log.warning("claims whose answer was lost were given back", deliveries=found)
             self._take_over()
         self._follow_rules(state)
@@ -314,10 +321,9 @@ class Node:
 
     def _take_over(self) -> None:
         """Take over from nodes that are gone; only if the database was here long enough for the others to renew."""
-        since = self._unbroken_since
-        if since is None or lease_clock() - since < self._seconds or self._lease.is_over:
+        if not self._sure.tell(lease_clock()) or self._lease.is_over:
             return
-        while (taken := self._fleet.take_over(self._uncounted_before)) != TakenOver():
+        while (taken := self._fleet.take_over(self._sure.uncounted_before)) != TakenOver():
             for one in taken.released:
                 _log_released(one)
             for lost in taken.lost:

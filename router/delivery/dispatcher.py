@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,8 @@ class Dispatcher:
         self._node = node
         self._types = node.action_types if node is not None else ()  # action types that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
-        self._lapses = 0  #: of the lease when the shares were read: another node may have what they were before
+        self._disowned: set[str] = set()  #: tokens of claims that others may have now, should their answer still come
+        self._tokens = threading.Lock()  #: of both
         self._claiming: Mapping[str, int] = {}  #: slots by target that a claim under way may use
         self._attempting: set[asyncio.Task[None]] = set()
         self._current = current
@@ -145,7 +146,11 @@ class Dispatcher:
 
     def _may_begin(self, rule: str, action: str, target: str) -> bool:
         """Whether an attempt could start at once, by what this process knows. Any thread may call it."""
-        if self._stopping or not self._owns_slots or (self._holding.any and self._holding.holds(target, rule, action)):
+        if (
+            self._stopping
+            or not self._lease.lets_begin
+            or (self._holding.any and self._holding.holds(target, rule, action))
+        ):
             return False
         if self._types:
             found = self._current.ruleset.actions.get((rule, action))
@@ -261,7 +266,23 @@ class Dispatcher:
 
     def known_tokens(self) -> set[str]:
         """The tokens of the claims that are not settled. Any thread may call it."""
-        return set(dict(self._held))
+        with self._tokens:
+            return set(self._held)
+
+    def disown(self, tokens: set[str]) -> set[str]:
+        """See OwnClaims.disown. Any thread may call it."""
+        with self._tokens:
+            lost = tokens - self._held.keys()
+            self._disowned |= lost
+        return lost
+
+    def _hold(self, claims: Iterable[Claim]) -> None:
+        with self._tokens:
+            self._held.update(claim.token for claim in claims)
+
+    def _may_attempt(self, claim: Claim) -> bool:
+        """Whether this node still has the claim and the slot that it was made for."""
+        return self._lease.lets_begin and claim.token not in self._disowned
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
         """See Targets.wanted_shares. Any thread may call it."""
@@ -270,14 +291,14 @@ class Dispatcher:
     def take_shares(self, shares: Mapping[str, Share]) -> None:
         """Set this node's shares of the targets' limits. Any thread but the loop may call it."""
         lapses = self._lease.lapses
-        if not self._started.is_set() or (shares == self._shares and lapses == self._lapses):
+        if not self._started.is_set() or (shares == self._shares and lapses == self._lease.begins_after):
             return
         last_claims = self._store.last_claims()
         self._shares = shares
         self._inbox.call(partial(self._take_shares, shares, last_claims, lapses))
 
     def _take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int], lapses: int) -> None:
-        self._lapses = lapses
+        self._lease.begins_after = lapses
         self._targets.take_shares(shares, last_claims)
         self._look_again()
 
@@ -298,9 +319,11 @@ class Dispatcher:
             task.cancel(LEASE_OVER)
 
     def _let_go(self, claim: Claim) -> None:
-        self._held[claim.token] -= 1
-        if self._held[claim.token] <= 0:
-            del self._held[claim.token]
+        with self._tokens:
+            self._held[claim.token] -= 1
+            if self._held[claim.token] <= 0:
+                del self._held[claim.token]
+                self._disowned.discard(claim.token)
 
     def _on_holds(self) -> None:
         self._holding.changed()
@@ -315,17 +338,12 @@ class Dispatcher:
         self._due.remember(due, known=known)
         self._wake.set()
 
-    @property
-    def _owns_slots(self) -> bool:
-        """Whether attempts may begin: the lease has not ended since this node's part of the limits was read."""
-        return not self._lease.is_over and self._lease.lapses == self._lapses
-
     async def _claim_due(self) -> float:
         """Claim due deliveries of targets with room, and start their attempts. Returns the seconds to wait."""
         now, clock = self._now_ms(), time.monotonic()
         self._first_attempts.begin(clock, self._keep)
         due = self._due.now(now, clock, self._holding)
-        wanted = due.free_slots if self._owns_slots else {}
+        wanted = due.free_slots if self._lease.lets_begin else {}
         if not wanted:  # waits are noted only then: after a claim the next check follows at once
             return min(due.pause, self._wait_notes.note(due.waits, now, clock))
         # Forget before the claim: what a commit announces during the claim must not be forgotten.
@@ -343,15 +361,15 @@ class Dispatcher:
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise
+        self._hold(claims)
         if claims and self._holding.is_stale:  # the new claims may be held
             with contextlib.suppress(RouterError):  # no claim may be lost
                 await self._holding.refresh()
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
             counts[claim.delivery.target] += 1
-            self._held[claim.token] += 1
             hold = self._holding.of(claim.delivery) if self._holding.any else None
-            if not self._owns_slots:
+            if not self._may_attempt(claim):
                 self._keep(asyncio.create_task(self._release(claim)))
             elif hold is None:
                 self._begin(claim, clock)
@@ -366,17 +384,17 @@ class Dispatcher:
         self._let_go(claim)
 
     async def _release(self, claim: Claim) -> None:
-        """Give back a claim that the store answered after the lease had ended."""
+        """Give back a claim whose answer came after the lease had ended, or after it was disowned."""
         await self._writes.write(lambda: self._store.release(claim))
         self._let_go(claim)
 
     async def _take_first(self, claim: Claim, target: Target) -> None:
-        self._held[claim.token] += 1
+        self._hold([claim])
         if self._holding.is_stale:
             with contextlib.suppress(RouterError):
                 await self._holding.refresh()
         hold = self._holding.of(claim.delivery) if self._holding.any else None
-        if hold is None and self._owns_slots:
+        if hold is None and self._may_attempt(claim):
             await asyncio.wait([self._attempt(claim, target, decides=False)])
             return
         target.take_back()

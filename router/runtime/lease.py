@@ -22,12 +22,23 @@ class Lease:
         self.until = until  #: by lease_clock: attempts are stopped then
         self.end = until if end is None else end  #: by lease_clock: what is left of the attempts is killed then
         self.lapses = 0  #: how often it was renewed after it had ended: earlier attempts may then run elsewhere too
+        #: the lapses when the node's part of the limits was read; set by the delivery loop
+        self.begins_after = 0
         self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_over(self) -> bool:
         """Whether attempts must not run."""
         return lease_clock() >= self.until
+
+    @property
+    def lets_begin(self) -> bool:
+        """Whether attempts may begin: it has not ended since the node's part of the limits was read."""
+        return not self.is_over and self.lapses == self.begins_after
+
+    def break_off(self) -> None:
+        """End it now: others may run this process's attempts already."""
+        self.until = self.end = -math.inf
 
     def renew(self, until: float, end: float | None = None) -> None:
         """Attempts may run until `until`, and must be over by `end`; both by lease_clock."""

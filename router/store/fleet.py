@@ -4,7 +4,7 @@ A store that one daemon owns alone has no fleet. Each call is one short transact
 a heartbeat never waits behind events. One thread makes all calls. They raise StoreError while the database is away.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,6 +110,18 @@ class TakenOver:
     lost: Sequence[NodeFacts] = ()  #: lost nodes that are forgotten now, since all their work is taken over
 
 
+class OwnClaims(Protocol):
+    """The claims of this node, by their tokens."""
+
+    def known_tokens(self) -> set[str]:
+        """Those that were answered and are not settled."""
+        ...
+
+    def disown(self, tokens: set[str]) -> set[str]:
+        """Begin no attempt by these, should an answer still come. Returns them without those answered meanwhile."""
+        ...
+
+
 class Fleet(Protocol):
     """The fleet, for one node."""
 
@@ -143,7 +155,7 @@ class Fleet(Protocol):
         """
         ...
 
-    def unknown(self, tokens: Callable[[], set[str]]) -> int:
+    def unknown(self, claims: OwnClaims) -> int:
         """Release deliveries that the store counts as running here, but whose tokens are unknown, since the answer to a
         claim was lost. Returns their number."""
         ...

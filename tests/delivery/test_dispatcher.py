@@ -17,7 +17,7 @@ from router.daemon.registries import REGISTRIES
 from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.action_answer import ActionAnswer
-from router.domain.deliveries import State
+from router.domain.deliveries import Claim, State
 from router.domain.events import Event, ParsedEvent
 from router.domain.filters import Filter
 from router.domain.ids import uuid7
@@ -363,3 +363,26 @@ def test_after_a_lease_that_ended_nothing_begins_before_the_limits_are_read_agai
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert may_begin()
+
+
+def test_no_attempt_begins_by_a_claim_that_was_given_back_before_its_answer_came(
+    monkeypatch: pytest.MonkeyPatch, running: Callable[..., Running]
+) -> None:
+    """The node's thread gives back claims whose answers seem lost. Another node may run such a delivery already."""
+    router = running("rules: [{name: r, actions: [append: out.jsonl]}]")
+    claim, tokens = router.store.claim, list[str]()
+
+    def late(*wanted: Any) -> "Future[list[Claim]]":
+        answer = claim(*wanted)
+        found = {one.token for one in answer.result(60)}
+        if found and not tokens:
+            assert router.dispatcher.disown(found) == found
+        tokens.extend(found)
+        return answer
+
+    monkeypatch.setattr(router.store, "claim", late)
+    router.receive({})
+
+    until(lambda: router.count(State.SUCCEEDED) == 1)
+    assert len(tokens) == 2
+    assert router.dispatcher.disown(set(tokens)) == set(tokens)

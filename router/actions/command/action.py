@@ -56,7 +56,7 @@ class CommandAction:
             argv, env, stdin = await render_without_blocking(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
-        lapses = tools.lease.lapses
+        lapses = tools.lease.begins_after
         try:
             done = await run(
                 [text.encode() for text in argv],

@@ -61,13 +61,20 @@ class Guard:
             self._process = asyncio.create_task(self._keep())
         await self._ready.wait()
 
-    def starts(self, pipe: int) -> None:
-        """Report that a program is about to start, with its output going to the pipe with this inode. Raises
-        LeaseOver."""
+    @property
+    def lapses(self) -> int:
+        """The lapses of the lease after which the attempts that may run now have begun. It belongs to the loop."""
+        return self._lease.begins_after
+
+    def starts(self, pipe: int, lapses: int) -> None:
+        """Report that a program is about to start, with its output going to the pipe with this inode. Raises LeaseOver,
+        also when the lease was renewed after the attempt's had ended: another node may make it now."""
         with self._mutex:
             self._running[pipe] = None
             self._tell(f"starts {pipe}\n")
-        if self._lease.is_over:  # checked last, so that it notices a freeze before this line
+        if (
+            self._lease.is_over or self._lease.lapses != lapses
+        ):  # checked last, so that it notices a freeze before this line
             self.ended(pipe)
             raise LeaseOver
 

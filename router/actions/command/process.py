@@ -115,11 +115,11 @@ async def _spawned(
 ) -> int:
     """Start the program in a thread and return its pid. A cancellation in the meantime leaves nothing running. Raises
     OSError, LeaseOver."""
-    cancelled = threading.Event()
+    cancelled, lapses = threading.Event(), guarded.guard.lapses
 
     def start() -> int:
         try:
-            guarded.guard.starts(guarded.pipe)
+            guarded.guard.starts(guarded.pipe, lapses)
         except LeaseOver:
             for fd in set(descriptors):
                 os.close(fd)

@@ -81,6 +81,9 @@ _CURES = (
     ("Connection refused", "start the server, or correct host and port"),
     ("could not translate host name", "correct the host"),
     ("failed to resolve host", "correct the host"),
-    ("timeout expired", "correct host and port, or let a firewall pass them"),
+    (
+        "timeout expired",
+        "correct host and port, let a firewall pass them, or give a pooler seven sessions for each node",
+    ),
     ("invalid", "correct the URL"),
 )

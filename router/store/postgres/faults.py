@@ -61,7 +61,7 @@ def reason(error: Exception) -> str:
 
 _OF_A_POOLER = (
     ("max_client_conn", "raise max_client_conn of the pooler: a node opens up to seven connections"),
-    ("query_wait_timeout", "raise default_pool_size of the pooler, or lower the number of nodes"),
+    ("query_wait_timeout", "raise default_pool_size of the pooler: in session mode a node takes up to seven sessions"),
     ("statement pooling mode", "set pool_mode of the pooler to transaction or session"),
 )
 

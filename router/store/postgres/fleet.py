@@ -10,7 +10,7 @@ import psycopg
 
 from router.domain.errors import StoreError
 from router.store.contract import PAGE
-from router.store.fleet import Beat, FleetState, Limits, NodeFacts, Released, Share, TakenOver
+from router.store.fleet import Beat, FleetState, Limits, NodeFacts, OwnClaims, Released, Share, TakenOver
 from router.store.postgres import shares
 from router.store.postgres.clock import NOW
 from router.store.postgres.connection import Connected, connect_or_explain
@@ -100,16 +100,17 @@ class PostgresFleet:
                 self._forgotten_at = time.monotonic() + FORGOTTEN_SECONDS
         return found
 
-    def unknown(self, tokens: Callable[[], set[str]]) -> int:
+    def unknown(self, claims: OwnClaims) -> int:
         """See Fleet.unknown. An answer may be under way, so a token must be unknown twice."""
         rows = self._run(_RUNNING_TOKENS, (self.id, PAGE))
-        known = tokens()  # read after the rows, so that new claims are in neither
+        known = claims.known_tokens()  # read after the rows, so that new claims are in neither
         before, self._unknown = self._unknown, {token for _, token, _ in rows} - known
-        lost = [(id_, token, now) for id_, token, now in rows if token in self._unknown & before]
+        # This process may have been frozen between the commit and its answer, however often it has looked.
+        lost = claims.disown(self._unknown & before)
         if not lost:
             return 0
-        ids, held = [id_ for id_, _, _ in lost], sorted({token for _, token, _ in lost})
-        return len(self._write(TakeOver(self.id, ids, counts=False, now=lost[0][2], tokens=held)))
+        ids, now = [id_ for id_, token, _ in rows if token in lost], rows[0][2]
+        return len(self._write(TakeOver(self.id, ids, counts=False, now=now, tokens=sorted(lost))))
 
     def leads(self, tasks: Sequence[str], lease_ms: int) -> frozenset[str]:
         """See Fleet.leads."""
