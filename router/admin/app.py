@@ -61,7 +61,7 @@ def _reply(
         return refusal
     path = _path(request)
     if site.has(path):
-        return _limited(limits["store"], lambda: site.reply(request, path), site.busy)
+        return site.reply(request, path, lambda run: _limited(limits["store"], run, site.busy))
     refusal = access.check_origin(joined)
     if refusal is not None:
         return refusal

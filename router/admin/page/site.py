@@ -1,7 +1,7 @@
 """The page's site: finds the view of a request, and decides who may see it and who may act."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import falcon
@@ -30,6 +30,9 @@ _STORE_AWAY = "the store can't be read or written at the moment; the log says wh
 Found = tuple[View, Mapping[str, str]]
 """A view, and the fields of the path."""
 
+Limited = Callable[[Callable[[], Reply]], Reply]
+"""Runs what uses the store, or refuses while too many others use it."""
+
 log = structlog.get_logger()
 
 
@@ -45,8 +48,9 @@ class Site:
         """Whether a path belongs to the page."""
         return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or find_view(path) is not None
 
-    def reply(self, request: falcon.Request, path: str) -> Reply:
-        """The reply to a request for a path of the page."""
+    def reply(self, request: falcon.Request, path: str, limited: Limited) -> Reply:
+        """The reply to a request for a path of the page. Only views use the store, so only they are `limited`: somebody
+        signs in even while others read much."""
         found = asset(path)
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
@@ -66,7 +70,9 @@ class Site:
             return self._refused(session, 403, "the form did not come from this page; reload it and try again")
         if path == SIGN_OUT:
             return self._sign_out(read)
-        return self._run(view, read, session) if view is not None else self._refused(session, 404, "not here")
+        if view is None:
+            return self._refused(session, 404, "not here")
+        return limited(lambda: self._run(view, read, session))
 
     def _run(self, found: Found, read: PageRequest, session: Session) -> Reply:
         view, fields = found

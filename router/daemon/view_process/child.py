@@ -19,6 +19,7 @@ from router.admin.reading import EndpointReading, Reading
 from router.daemon.rules_loader import rules_loader
 from router.daemon.systemd import remove_variables
 from router.daemon.view_process.messages import Answer, Channel, Question, Ready, ViewStart
+from router.daemon.view_process.pings import answer_pings
 from router.daemon.wall_clock import CLOCK, now_ms
 from router.domain.errors import RouterError, StoreError
 from router.domain.reply import Reply
@@ -33,7 +34,7 @@ _MOST_LINES = 100  #: lines of the log that wait for the next answer
 log = structlog.get_logger()
 
 
-def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
+def serve_views(channels: tuple[Channel, ...], pings: Channel, start: ViewStart) -> None:
     """Answer until the daemon closes the channels or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the daemon says when to stop
         signal.signal(number, signal.SIG_IGN)
@@ -53,6 +54,7 @@ def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
     gc.set_threshold(*GC_THRESHOLD)
     channels[0].send(Ready(os.getppid(), __version__))
     threading.Thread(target=_count, args=(daemon,), name="count", daemon=True).start()
+    threading.Thread(target=answer_pings, args=(pings,), name="pings", daemon=True).start()
     for channel in channels[1:]:
         threading.Thread(target=_serve, args=(channel, daemon, lines), daemon=True).start()
     _serve(channels[0], daemon, lines)
@@ -109,14 +111,14 @@ def _not_here(_: object) -> NoReturn:
 
 
 def _serve(channel: Channel, daemon: DaemonHandle, lines: _Lines) -> None:
-    """Answer the questions of one channel. The end of the channel ends the process."""
+    """Answer the questions of one channel. The end of the channel, or a fault, ends the process."""
     try:
         while True:
             question: Question = channel.recv()
             CLOCK.decode(question.clock)
             answer = answer_of(replace(daemon, checks=lambda: question.checks), question.reading)  # noqa: B023 - called at once
             channel.send(replace(answer, lines=lines.take()))
-    except (EOFError, OSError):
+    except Exception:  # noqa: BLE001 - also an answer that can't be sent: the daemon hears of the end at once
         os._exit(0)  # the other threads may be anywhere
 
 

@@ -20,6 +20,7 @@ from router.daemon.processes.start import Logging, RulesToLoad
 from router.daemon.settings import Settings
 from router.daemon.view_process.child import serve_views
 from router.daemon.view_process.messages import CHANNELS, Answer, Channel, Question, Ready, ViewStart
+from router.daemon.view_process.pings import PING_SECONDS, Pings
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
@@ -31,6 +32,7 @@ WITHIN_SECONDS = 60.0
 IDLE_SECONDS = 600.0  #: without a reading, after which it ends; somebody who reads again soon still finds it
 READY_SECONDS = 120.0  #: limit of its start; 100,000 rules take some 15 s
 ANSWER_SECONDS = 60.0  #: limit of an answer; a plan of rules takes 10 s at most
+SILENT_SECONDS = 10.0  #: without an answer to a ping; a busy machine gives it a tenth of a core, and that is enough
 AGAIN_SECONDS = 5.0  #: from the end of one that failed to the start of the next
 _ENDED_SECONDS = 2.0  #: limit of its end
 
@@ -43,6 +45,7 @@ class _Process:
 
     process: multiprocessing.process.BaseProcess
     channels: tuple[Channel, ...]
+    line: Channel  #: for pings
     ruleset: Ruleset
     free: list[Channel]  #: channels without a question
     under_way: int = 0  #: questions that are being answered
@@ -161,7 +164,12 @@ class ViewProcess:
             self._state.notify_all()
             if not is_lost:
                 serving.free.append(channel)
-                return
+        if is_lost:
+            self._give_up(serving)
+
+    def _give_up(self, serving: _Process) -> None:
+        """End a process that does not answer."""
+        with self._state:
             if serving.over.is_set():
                 return
             serving.over.set()
@@ -186,19 +194,19 @@ class ViewProcess:
         settings, environ, logging = self._told
         rules = RulesToLoad(1, ruleset.text, str(settings.rules))
         context = forkserver()
-        pairs = [context.Pipe() for _ in range(CHANNELS)]
+        pairs = [context.Pipe() for _ in range(CHANNELS + 1)]  # one for pings
         ours, theirs = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
         start = ViewStart(settings, environ, logging, rules, os.getpid())
-        process = context.Process(target=serve_views, args=(theirs, start), daemon=True)
+        process = context.Process(target=serve_views, args=(theirs[1:], theirs[0], start), daemon=True)
         try:
             start_process(process, self._forked_from)
         finally:
             for channel in theirs:
                 channel.close()
-        serving = _Process(process, ours, ruleset, list(ours))
+        serving = _Process(process, ours[1:], ours[0], ruleset, list(ours[1:]))
         atexit.register(process.kill)  # before multiprocessing waits for it
         try:
-            self._wait_until_ready(ours[0])
+            self._wait_until_ready(ours[1])
         except BaseException:
             self._end(serving)
             raise
@@ -226,14 +234,28 @@ class ViewProcess:
             if self._stopped:
                 serving.over.set()
         log.info("view process serves", pid=serving.process.pid)
-        while not serving.over.wait(max(0.0, self._asked_at + IDLE_SECONDS - time.monotonic())):
-            if time.monotonic() >= self._asked_at + IDLE_SECONDS:
-                break
+        pings = Pings(serving.line)
+        while not serving.over.wait(min(PING_SECONDS, self._idle_seconds())) and self._idle_seconds():
+            if serving.under_way and pings.silent_seconds() > SILENT_SECONDS:
+                self._give_up(serving)
         with self._state:
             self._serving = None
             is_stale = serving.ruleset is not self._current.ruleset
             self._start_at = 0.0 if is_stale else time.monotonic() + AGAIN_SECONDS
-            self._state.wait_for(lambda: self._stopped or not is_stale or serving.under_way == 0, ANSWER_SECONDS)
+            if is_stale:
+                self._finish(serving, pings)
+
+    def _idle_seconds(self) -> float:
+        """How long it stays without a further reading."""
+        return max(0.0, self._asked_at + IDLE_SECONDS - time.monotonic())
+
+    def _finish(self, serving: _Process, pings: Pings) -> None:
+        """Let it answer what it was asked. Holds the lock, but not while it waits."""
+        until = time.monotonic() + ANSWER_SECONDS
+        while serving.under_way and not self._stopped and time.monotonic() < until:
+            if pings.silent_seconds() > SILENT_SECONDS:
+                return
+            self._state.wait(PING_SECONDS)
 
     def _end(self, serving: _Process) -> None:
         process = serving.process
@@ -244,6 +266,6 @@ class ViewProcess:
             process.join(_ENDED_SECONDS)
         with self._state:  # who still asks hears that it is gone, and then lets go of the channel
             self._state.wait_for(lambda: serving.under_way == 0, _ENDED_SECONDS)
-        for channel in serving.channels:
+        for channel in (*serving.channels, serving.line):
             channel.close()
         atexit.unregister(process.kill)

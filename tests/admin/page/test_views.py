@@ -251,6 +251,7 @@ def test_a_busy_page_says_that_many_requests_are_waiting(
     monkeypatch.setattr(app, "WAITING", 0)
     admin.open()
 
+    page.sign_in()  # uses no store, so it works all the same
     shown = page.go("/events")
 
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")

@@ -4,6 +4,7 @@ itself whenever the process can't."""
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -215,6 +216,25 @@ def test_a_process_that_hangs_is_replaced(begin: Begin, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "ANSWER_SECONDS", 60.0)
     answered(views)
     assert is_gone(first)
+
+
+def test_nobody_waits_for_a_process_that_hangs(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = ViewReading(replace(view("/nodes").request, form={"rules": ["x" * 4_000_000]}), OWNER)  # fills its channel
+    for reading in (view("/nodes"), large):
+        views = begin()
+        answered(views, reading)
+        hangs, found = views.pid, list[Reply | None]()
+        assert hangs
+        os.kill(hangs, signal.SIGSTOP)
+        until(lambda: is_stopped(hangs))  # noqa: B023 - called at once
+        monkeypatch.setattr(module, "SILENT_SECONDS", 0.1)
+
+        asking = threading.Thread(target=lambda: found.append(views.answer(reading)), daemon=True)  # noqa: B023 - ends first
+        asking.start()
+
+        asking.join(module.ANSWER_SECONDS / 2)
+        assert found == [None]  # so the daemon answers
+        monkeypatch.undo()
 
 
 def test_new_rules_are_shown_at_once(admin: Admin, begin: Begin, current: CurrentRuleset, tmp_path: Path) -> None:
