@@ -269,6 +269,25 @@ def test_the_newest_of_a_latest_by_value_waits_for_one_that_is_being_claimed(
     assert [claim.delivery.id for claim in nodes[1].claim({"ci": 2}, NOW + 60_000).result(30)] == [newest.id]
 
 
+def test_a_cancelled_delivery_that_is_being_claimed_has_no_attempt_under_way(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
+) -> None:
+    planned = planned_delivery()
+    nodes[0].append(event(), [planned], "r1").result(30)
+    with psycopg.connect(postgres_store_url) as claiming:
+        claiming.execute("UPDATE webhook_router.delivery SET state = 'running', token = 't', node = 1, tries = 1")
+        claiming.execute(
+            "INSERT INTO webhook_router.attempt (delivery, number, started_at) "
+            "SELECT seq, 1, created_at FROM webhook_router.delivery"
+        )
+        cancelled = nodes[1].cancel([planned.id], NOW)
+        until(lambda: _waits(postgres_store_url))
+        claiming.commit()
+
+    assert cancelled.result(30) == [planned.id]
+    assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
+
+
 def _waits(url: str) -> bool:
     """Whether some statement waits for another transaction."""
     with psycopg.connect(url) as connection:
