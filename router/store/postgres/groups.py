@@ -198,7 +198,7 @@ WITH gone AS MATERIALIZED (
             AND w.state = 'pending' AND w.blocked & 4 = 4 AND w.seq > gone.seq AND NOT EXISTS (
                 SELECT 1 FROM webhook_router.delivery r
                 WHERE r.group_lane = gone.group_lane AND r.latest_key IS NOT NULL
-                    AND r.state IN ('pending', 'running') AND r.state = 'running' OFFSET 0
+                    AND r.state IN ('pending', 'running') AND r.state || '' = 'running' OFFSET 0
             ) OFFSET 0
     ) AS n WHERE gone.latest_key IS NOT NULL
 ), s AS (

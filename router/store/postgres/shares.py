@@ -123,10 +123,10 @@ def _rows(rows: Iterable[tuple[object, ...]]) -> Iterable[tuple[str, Row]]:
 
 
 _TARGETS = "SELECT name, concurrency, rate, alone FROM webhook_router.target WHERE name = ANY (%s)"
+# A node that was frozen may write its row after others have taken over from it, and removed it with its rows.
 _SHARES = f"""
-SELECT s.target, s.node, s.slots, s.parts,
-    EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = s.node AND n.expires_at > {NOW})
-FROM webhook_router.share s WHERE s.target = ANY (%s)
+SELECT s.target, s.node, s.slots, s.parts, n.expires_at > {NOW}
+FROM webhook_router.share s JOIN webhook_router.node n ON n.id = s.node WHERE s.target = ANY (%s)
 """.encode()  # noqa: S608 - a constant
 _ADD = """
 INSERT INTO webhook_router.target (name) SELECT name FROM unnest(%s::text[]) AS one (name) ORDER BY name

@@ -19,7 +19,7 @@ from router.domain.outcomes import Outcome
 from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.operate.follow import Follower
 from router.store.contract import StoreFaults
-from router.store.fleet import NodeFacts
+from router.store.fleet import Limits, NodeFacts, TakenOver
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 
@@ -222,3 +222,29 @@ def test_a_node_whose_id_was_given_to_another_joins_again(nodes: list[PostgresSt
         connection.execute("UPDATE webhook_router.node SET name = 'other', started_at = started_at + 1")
 
     assert nodes[0].fleet.renew("r1", 60_000) is None
+
+
+def test_a_frozen_node_keeps_no_slots_from_the_others_after_it_was_removed(
+    nodes: list[PostgresStore], postgres_store_url: str
+) -> None:
+    """It goes on where it was frozen: between the renewal of its lease, and its shares of the limits."""
+    for node in nodes:
+        node.fleet.join(NodeFacts("one", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
+    frozen, other, last = (node.fleet for node in nodes)
+    wanted = {"t": (Limits(1), 0)}
+    assert frozen.share(wanted)["t"].slots == 1
+    assert other.share(wanted)["t"].slots == 0
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute(
+            "UPDATE webhook_router.node SET expires_at = 1 WHERE id = (SELECT min(id) FROM webhook_router.node)"
+        )
+    while other.take_over(0) != TakenOver():
+        pass
+
+    frozen.share(wanted)
+
+    assert other.share(wanted)["t"].slots == 1
+    other.leave()
+    last.leave()
+    with psycopg.connect(postgres_store_url) as connection:
+        assert connection.execute("SELECT node FROM webhook_router.share").fetchall() == []

@@ -104,7 +104,7 @@ class RemoveNode(Simple):
             transaction.run(_LEAVE, (node,))
             transaction.run("DELETE FROM webhook_router.leader WHERE node = %b", (node,))
         removed = transaction.run(_REMOVE, (node,))
-        transaction.run(_REMOVE_SHARES, (node, node))
+        transaction.run(_REMOVE_SHARES)
         return removed
 
 
@@ -193,6 +193,5 @@ SELECT {NODE_COLUMNS} FROM lost
 """  # noqa: S608 - constants
 
 _REMOVE_SHARES = """
-DELETE FROM webhook_router.share s WHERE s.node = %b
-    AND NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = %b)
+DELETE FROM webhook_router.share s WHERE NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = s.node)
 """
