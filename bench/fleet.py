@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet_faults import KILLS, NODES, Field
 from machine import describe
 
+from router.store.contract import MAX_INTERRUPTIONS
 from tests.acceptance.fleet import LEASE, Fleet, Senders, ledger_problems
 
 RULES = """
@@ -103,9 +104,13 @@ def _problems(field: Field, senders: list[Senders]) -> list[str]:
         problems.append("deliveries arrived at a paused target")
     if "twice" in (field.fleet.folder / "witness").read_text():
         problems.append("the command ran twice at once")
-    left = "SELECT id, state FROM webhook_router.delivery WHERE type = 'command' AND state <> 'succeeded'"
-    problems += [f"the command's delivery {id_} is {state}" for id_, state in field.fleet.ask(left)]
+    left = f"SELECT id, state, error {_COMMANDS} AND state <> 'succeeded' AND NOT {_GIVEN_UP}"
+    problems += [f"the command's delivery {id_} is {state}: {error}" for id_, state, error in field.fleet.ask(left)]
     return problems
+
+
+_COMMANDS = "FROM webhook_router.delivery WHERE type = 'command'"
+_GIVEN_UP = f"(state = 'dead' AND interruptions = {MAX_INTERRUPTIONS})"
 
 
 def _out_of_order(field: Field) -> list[str]:
@@ -129,6 +134,9 @@ def _report(field: Field, senders: list[Senders], problems: list[str], head: str
         "of them sent to two nodes at once": len(senders[0].ids.keys() & senders[1].ids.keys()),
         "attempted again": field.fleet.count("SELECT count(*) FROM webhook_router.delivery WHERE tries > 1"),
         "runs of the command": runs,
+        "of its deliveries given up, since three nodes in a row were killed": field.fleet.count(
+            f"SELECT count(*) {_COMMANDS} AND {_GIVEN_UP}"
+        ),
         "answers 503": sum(sender.answers[503] for sender in senders),
         "deadlocks": field.deadlocks,
         "problems": len(problems),

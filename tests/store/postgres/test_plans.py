@@ -54,7 +54,7 @@ class Explained(Transaction):
         super().__init__(connection, 1, 1, None)
         super().run(settings(4, local=True))
         self.ways: dict[str, set[str]] = {}  #: by table: how the statements read it
-        self.whole: set[str] = set()  #: indexes that they read from end to end
+        self.whole: set[str] = set()  #: indexes of deliveries that they read from end to end
         self._explained = connection
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
@@ -67,7 +67,7 @@ class Explained(Transaction):
     def _walk(self, node: dict[str, Any]) -> None:
         if "Relation Name" in node and node["Node Type"] != "ModifyTable":
             self.ways.setdefault(node["Relation Name"], set()).add(node.get("Index Name", node["Node Type"]))
-        if "Index Name" in node and "Index Cond" not in node:
+        if node.get("Relation Name") == "delivery" and "Index Name" in node and "Index Cond" not in node:
             self.whole.add(node["Index Name"])
         for child in node.get("Plans", ()):
             self._walk(child)
