@@ -192,7 +192,7 @@ def views(viewer: Viewer) -> dict[str, tuple[str, dict[str, str] | None]]:
     """The views, by what they are: address and form."""
     _, listed = viewer.ask("/events?rule=rule-7&until=3d")
     event = re.findall(r'/events/([0-9a-f-]{36})"', listed)[0]
-    _, listed = viewer.ask("/deliveries?rule=rule-7&until=3d")
+    _, listed = viewer.ask("/deliveries?rule=rule-7")
     delivery = re.findall(r'/deliveries/([0-9a-f-]{36})"', listed)[0]
     _, text = viewer.ask("/events")
     older = re.findall(r"after=(\d+)", text)[0]

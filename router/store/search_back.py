@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 SECONDS = 0.03  #: limit of one page; then it says how far it came
 EMPTY_SECONDS = 0.05  #: the same while nothing was found: a page without rows helps nobody
+EMPTY_ROWS = 24_000  #: that are read in any case while nothing was found, however slow the machine is
 FIRST_ROWS = 4_000  #: seqs of the first step; each further step reads twice as many while that is quick
 MOST_ROWS = 32_000  #: of one step; if every row must be read, it takes some 20 ms
 
@@ -37,14 +38,14 @@ def search_back(
     highest and the lowest seq of rows that may match.
     """
     at, least, width = min(after or newest + 1, newest + 1), oldest, FIRST_ROWS
-    found: list[_T] = []
+    first, found = at, list[_T]()
     begun = clock()
     while at > least and len(found) < limit:
         step, above = clock(), max(least - 1, at - 1 - width)
         found += rows_between(limit - len(found), at, above)
         at = above + 1
         now = clock()
-        if now - begun > (SECONDS if found else EMPTY_SECONDS):
+        if now - begun > SECONDS and (found or (now - begun > EMPTY_SECONDS and first - at >= EMPTY_ROWS)):
             break
         if now - step < SECONDS / 8:
             width = min(2 * width, MOST_ROWS)

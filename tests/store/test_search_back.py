@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.store.search_back import FIRST_ROWS, SECONDS, FoundBack, search_back
+from router.store.search_back import EMPTY_ROWS, FIRST_ROWS, SECONDS, FoundBack, search_back
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ def test_a_slow_search_stops_and_can_be_continued() -> None:
         seen += more.rows
         after = more.searched_to
     assert seen == [99_999, 1]
+
+
+def test_a_search_without_a_row_reads_some_steps_on_the_slowest_machine() -> None:
+    found, looks = Rows((1,), 100_000, seconds=60.0).find(50)
+
+    assert found.rows == []
+    assert found.searched_to is not None
+    assert 100_001 - found.searched_to >= EMPTY_ROWS
+    assert len(looks) > 1
 
 
 def test_rows_older_than_the_filter_are_not_read() -> None:

@@ -58,6 +58,7 @@ def join(transaction: Transaction, members: Sequence[tuple[PlannedDelivery, int]
     for planned, at in members:
         group = group_of(planned)
         if isinstance(planned.group, Latest):
+            transaction.run(_LOCK_PENDING, (group,))
             times = (Int8(at), Int8(planned.group.wait_ms), Int8(planned.group.max_wait_ms))
             transaction.run(_JOIN_LATEST, (*times, group, stored(planned.group.key), group, planned.id))
             skipped.append(transaction.run(_SKIP_OLDER, (planned.id, group, transaction.writer)))
@@ -107,6 +108,14 @@ def report_way(rows: Rows, due: DueListener) -> set[str]:
 
 
 _SKIPPED_COLUMNS = "s.id, e.id, s.rule, s.action, s.target, s.skip_reason, s.skipped_for"
+
+# A claim does not take the group's lock. This waits for one that is under way, so that the next statement sees which
+# delivery of the group runs, and keeps later claims away from what is about to be skipped.
+_LOCK_PENDING = """
+SELECT 1 FROM webhook_router.delivery d
+WHERE d.group_lane = %s AND d.latest_key IS NOT NULL AND d.state IN ('pending', 'running') AND d.state || '' = 'pending'
+ORDER BY d.seq FOR UPDATE
+"""
 
 # Only what this transaction wrote: a delivery that was stored before has joined its group already. If the longest wait
 # was over long ago, use no older time: the clock may be set back by less than that.

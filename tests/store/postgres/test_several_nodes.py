@@ -22,6 +22,7 @@ from router.store.contract import StoreFaults
 from router.store.fleet import Limits, NodeFacts, TakenOver
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
+from tests.conftest import until
 
 NOW = 1_700_000_000_000
 NODES = 3
@@ -248,3 +249,46 @@ def test_a_frozen_node_keeps_no_slots_from_the_others_after_it_was_removed(
     last.leave()
     with psycopg.connect(postgres_store_url) as connection:
         assert connection.execute("SELECT node FROM webhook_router.share").fetchall() == []
+
+
+def test_the_newest_of_a_latest_by_value_waits_for_one_that_is_being_claimed(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
+) -> None:
+    older, newest = (planned_delivery(group=Latest("key")) for _ in range(2))
+    nodes[0].append(event(), [older], "r1").result(30)
+    with psycopg.connect(postgres_store_url) as claiming:
+        claiming.execute("UPDATE webhook_router.delivery SET state = 'running', token = 't', node = 1, tries = 1")
+        appended = nodes[1].append(event(), [newest], "r1")
+        until(lambda: _waits(postgres_store_url))
+        claiming.commit()
+    appended.result(30)
+
+    assert nodes[1].claim({"ci": 2}, NOW + 60_000).result(30) == []
+    end = Settlement(older.id, "t", Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+    nodes[0].settle([end]).result(30)
+    assert [claim.delivery.id for claim in nodes[1].claim({"ci": 2}, NOW + 60_000).result(30)] == [newest.id]
+
+
+def test_a_cancelled_delivery_that_is_being_claimed_has_no_attempt_under_way(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
+) -> None:
+    planned = planned_delivery()
+    nodes[0].append(event(), [planned], "r1").result(30)
+    with psycopg.connect(postgres_store_url) as claiming:
+        claiming.execute("UPDATE webhook_router.delivery SET state = 'running', token = 't', node = 1, tries = 1")
+        claiming.execute(
+            "INSERT INTO webhook_router.attempt (delivery, number, started_at) "
+            "SELECT seq, 1, created_at FROM webhook_router.delivery"
+        )
+        cancelled = nodes[1].cancel([planned.id], NOW)
+        until(lambda: _waits(postgres_store_url))
+        claiming.commit()
+
+    assert cancelled.result(30) == [planned.id]
+    assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
+
+
+def _waits(url: str) -> bool:
+    """Whether some statement waits for another transaction."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None

@@ -23,6 +23,7 @@ class Cancel(DeliveryPage):
         answers = []
         for job in jobs:
             ids = sorted(set(job.delivery_ids))
+            transaction.run(_LOCK, (Texts(ids),))
             cancelled = transaction.run(_CANCEL, (Texts(ids), Int8(job.now), transaction.writer))
             answers.append((cancelled, lanes.unblock(transaction, ids)))
 
@@ -36,6 +37,12 @@ class Cancel(DeliveryPage):
 
         return finish
 
+
+# A claim may be under way. The next statement sees the attempt that it began.
+_LOCK = """
+SELECT 1 FROM unnest(%b::text[]) AS one (id) JOIN webhook_router.delivery d ON d.id = one.id
+ORDER BY d.id FOR UPDATE OF d
+"""
 
 _CANCEL = """
 WITH cancelled AS (
