@@ -1,12 +1,13 @@
 """The address by which browsers reach the page, when a proxy ends TLS in front of the admin listener."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from router.domain.errors import StartError
 
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 _HTTPS = 443
 
 
@@ -45,6 +46,19 @@ def parse_external_url(text: str) -> ExternalUrl:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise StartError(f"--admin-url takes no path: give the page a host name or a port of its own; {example}")
     name = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.removesuffix(":")
-    if not _HOST.fullmatch(name.lower()) or port == 0:
+    if not name.isascii():
+        example = "write the name as it travels, such as https://xn--mnchen-3ya.example for https://münchen.example"
+    host = _host(name.lower())
+    if not host or port == 0:
         raise StartError(f"--admin-url has no host name that a browser could ask for; {example}")
-    return ExternalUrl(name.lower(), port or _HTTPS)
+    return ExternalUrl(host, port or _HTTPS)
+
+
+def _host(name: str) -> str:
+    """A host as a browser writes it, an IPv6 address in its short form; empty for none."""
+    if not name.startswith("["):
+        return name if _HOST.fullmatch(name) else ""
+    try:
+        return f"[{ipaddress.IPv6Address(name[1:-1])}]" if name.endswith("]") and "%" not in name else ""
+    except ValueError:
+        return ""

@@ -12,9 +12,11 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.outcomes import Outcome
 from router.store import search_back
 from router.store.contract import Store
+from router.store.postgres import filters as postgres_filters
 from router.store.postgres import reader as postgres_reader
 from router.store.postgres import search as postgres_search
 from router.store.search_back import FoundBack
+from router.store.sqlite import filters as sqlite_filters
 from router.store.sqlite import reader as sqlite_reader
 from router.store.sqlite import search as sqlite_search
 
@@ -142,3 +144,22 @@ def test_rows_whose_ids_run_ahead_of_a_clock_that_was_set_back_are_found(
     assert [one.id for one in store.event_heads(EventFilter(until=NOW + MINUTE))] == [back.id]
     assert [one.id for one in store.event_heads(EventFilter(since=NOW, until=NOW + MINUTE))] == [back.id]
     assert [one.event_id for one in store.deliveries(Filter(until=NOW + MINUTE))] == [back.id]
+
+
+def test_rows_after_many_of_a_clock_that_was_ahead_are_found(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_filters, postgres_filters):
+        monkeypatch.setattr(module, "SETTLING", 2)
+    ahead = NOW + 60 * MINUTE
+    for number in range(3):
+        one = event(id=id_at(ahead, number), received_at=ahead)
+        store.append(one, [planned_delivery(id=id_at(ahead, number))], "h").result(60)
+    back = event(id=id_at(NOW, 3), received_at=NOW)  # ids go by the corrected clock after a restart
+    store.append(back, [planned_delivery(id=id_at(NOW, 3))], "h").result(60)
+
+    assert [one.id for one in store.event_heads(EventFilter(until=NOW + MINUTE))] == [back.id]
+    assert [one.id for one in store.search_events(EventFilter(until=NOW + MINUTE), 9).rows] == [back.id]
+    assert store.count_events(EventFilter(until=NOW + MINUTE), 9) == 1
+    assert [one.event_id for one in store.deliveries(Filter(until=NOW + MINUTE))] == [back.id]
+    assert store.count(Filter(until=NOW + MINUTE), 9) == 1

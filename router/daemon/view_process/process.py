@@ -135,8 +135,13 @@ class ViewProcess:
     def _begin_soon(self, now: float) -> None:
         often = len(self._beside_events) == READINGS and self._beside_events[0] > now - WITHIN_SECONDS
         if often and self._keeper is None and now >= self._start_at and not self._stopped:
-            self._keeper = threading.Thread(target=self._keep, name="views", daemon=True)
-            self._keeper.start()
+            keeper = threading.Thread(target=self._keep, name="views", daemon=True)
+            try:
+                keeper.start()  # it waits for the lock that is held here
+            except RuntimeError as error:  # the system gives no further thread
+                self._failed(error)
+                return
+            self._keeper = keeper
 
     def _ask(self, channel: Channel, reading: Reading) -> Answer | None:
         """The answer; None when the process is gone or does not answer."""
@@ -178,17 +183,21 @@ class ViewProcess:
     # The keeper's thread: one process from its start to its end.
 
     def _keep(self) -> None:
-        ruleset = self._current.ruleset
+        with self._state:
+            ruleset = self._current.ruleset
         try:
             serving = self._begin(ruleset)
             self._watch(serving)
             self._end(serving)
         except Exception as error:  # noqa: BLE001 - the border of a thread; the daemon answers by itself
-            log.warning("view process can't be started; the daemon answers by itself", error=str(error))
-            self._start_at = time.monotonic() + WITHIN_SECONDS
+            self._failed(error)
         finally:
             with self._state:
                 self._keeper = None
+
+    def _failed(self, error: Exception) -> None:
+        log.warning("view process can't be started; the daemon answers by itself", error=str(error))
+        self._start_at = time.monotonic() + WITHIN_SECONDS
 
     def _begin(self, ruleset: Ruleset) -> _Process:
         settings, environ, logging = self._told

@@ -6,7 +6,7 @@ from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 from router.store.places import LATER_MS, NEVER, Bounds, Part, at_place, first_id, one_place
 
-_SETTLING = 5_000  #: rows by id that are searched for the lowest or highest seq: a changed clock may mix their order
+SETTLING = 5_000  #: rows by id that are searched for the lowest or highest seq: a changed clock may mix their order
 MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
 
 
@@ -150,9 +150,13 @@ def _bounds(table: str, since: int | None, until: int | None) -> Bounds:
     lowest: Part = ("0", ())
     highest: Part = (str(NEVER), ())
     if since is not None:
-        rows = f"SELECT seq FROM {table} WHERE id >= ? ORDER BY id LIMIT {_SETTLING}"  # noqa: S608 - constants
+        rows = f"SELECT seq FROM {table} WHERE id >= ? ORDER BY id LIMIT {SETTLING}"  # noqa: S608 - constants
         lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {NEVER})", (first_id(since),)  # noqa: S608
     if until is not None:
-        rows = f"SELECT seq FROM {table} WHERE id < ? ORDER BY id DESC LIMIT {_SETTLING}"  # noqa: S608 - constants
-        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + LATER_MS),)  # noqa: S608
+        newest = f"(SELECT id FROM {table} ORDER BY seq DESC LIMIT 1)"  # noqa: S608 - constants
+        rows = f"SELECT seq FROM {table} WHERE id < ? ORDER BY id DESC LIMIT {SETTLING}"  # noqa: S608 - constants
+        last = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)"  # noqa: S608 - constants
+        # If the newest row is old enough, none is too new, also when many ids before it are of a clock that was ahead.
+        before = first_id(until + LATER_MS)
+        highest = f"CASE WHEN {newest} < ? THEN {NEVER} ELSE {last} END", (before, before)
     return lowest, highest

@@ -131,12 +131,18 @@ def test_everything_needs_the_token_since_a_proxy_brings_others(admin: Admin, be
         ("https://Router.example.net:443/", "https://router.example.net", "router.example.net"),
         (" https://router:8443 ", "https://router:8443", "router:8443"),
         ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+        ("https://[2001:DB8:0:0::01]", "https://[2001:db8::1]", "[2001:db8::1]"),
     ],
 )
 def test_the_address_is_what_a_browser_shows(text: str, origin: str, host: str) -> None:
     found = parse_external_url(text)
 
     assert (found.origin, found.host) == (origin, host)
+
+
+def test_a_name_with_other_letters_is_refused_with_how_it_is_written() -> None:
+    with pytest.raises(StartError, match=r"write the name as it travels, such as https://xn--mnchen-3ya\.example"):
+        parse_external_url("https://bücher.example")
 
 
 @pytest.mark.parametrize(

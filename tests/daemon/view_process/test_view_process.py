@@ -298,3 +298,20 @@ def test_a_process_that_cannot_start_leaves_the_answers_to_the_daemon(begin: Beg
     assert "no-store.db" in line["error"]
     assert views.answer(view("/nodes")) is None
     assert not views.lives  # it is tried again later
+
+
+def test_a_system_without_further_threads_leaves_the_answers_to_the_daemon(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    views = begin()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with capture_logs() as logs:
+        assert [views.answer(view("/nodes")) for _ in range(2 * READINGS)] == [None] * (2 * READINGS)
+
+    assert [line["error"] for line in logs] == ["can't start new thread"]
+    assert not views.lives
+    views.stop()
