@@ -282,7 +282,7 @@ def test_what_was_opened_is_there_again_after_a_reload(window: Window, scene: Sc
     for number in (0, len(first) - 1):
         parts.nth(number).locator("summary").first.click()
     changed = [not one if number in (0, len(first) - 1) else one for number, one in enumerate(first)]
-    window.page.wait_for_url(re.compile("#parts="))
+    window.page.wait_for_function(f"location.hash === '#parts=0,{len(first) - 1}'")  # of both, one after the other
 
     address = window.page.url
     window.page.reload()
