@@ -107,7 +107,7 @@ def _handle(start: ViewStart) -> DaemonHandle:
 
 
 def _not_here(_: object) -> NoReturn:
-    raise NotImplementedError("the daemon itself does this")
+    raise RuntimeError("only the daemon itself reloads and counts")
 
 
 def _serve(channel: Channel, daemon: DaemonHandle, lines: _Lines) -> None:

@@ -1,4 +1,4 @@
-"""Pings that tell whether a process still runs: one that is frozen reads nothing, so that whoever sends to it waits."""
+"""Pings that tell whether a process still runs. A frozen process reads nothing, and senders to it would wait."""
 
 import time
 
@@ -36,4 +36,4 @@ def answer_pings(channel: Channel) -> None:
         while True:
             channel.send_bytes(channel.recv_bytes())
     except (EOFError, OSError):
-        return  # whoever answers questions sees the end too
+        return  # the threads that answer questions see the end too
