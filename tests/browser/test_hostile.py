@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.scene import Scene
 from tests.browser.views import show_fleet
-from tests.browser.window import Window
+from tests.browser.window import Window, control
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -178,7 +178,7 @@ def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
         page.fill("#payload", payload)
         page.fill("#headers", f"X-A: {TAGS}\n{QUOTES}: {LINKS}")
         page.fill("[name=content_type]", "application/json; " + QUOTES)
-        window.follow("main button:text('Try')")
+        window.follow("main >> " + control("Try"))
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0
 
@@ -192,6 +192,6 @@ def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
         LONG,
     ):
         page.fill("#text", text)
-        window.follow("text=Check and compare")
+        window.follow(control("Check and compare"))
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.scene import Scene
 from tests.browser.tabs import Tabs
-from tests.browser.window import Window, session_cookie
+from tests.browser.window import Window, control, session_cookie
 from tests.conftest import until
 
 if TYPE_CHECKING:
@@ -330,6 +330,6 @@ def test_a_view_asks_for_the_token_once_its_session_has_ended(scene: Scene, open
     window.go("/")
     other = window.page.context.new_page()
     other.goto(scene.url + "/")
-    other.click("text=Sign out")
+    other.click(control("Sign out"))
 
     window.page.wait_for_selector("#token")

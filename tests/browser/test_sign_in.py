@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.browser.scene import Scene
-from tests.browser.window import Window
+from tests.browser.window import Window, control
 
 Open = Callable[..., Window]
 
@@ -36,7 +36,7 @@ def test_the_token_signs_in_and_opens_the_requested_page(scene: Scene, open_wind
     window.press("Enter")
 
     window.page.wait_for_url(scene.url + "/events?unmatched=1")
-    assert window.page.is_checked("text=Unmatched only")
+    assert window.page.is_checked(control("Unmatched only"))
 
 
 def test_sign_out_ends_the_session(scene: Scene, open_window: Open) -> None:
@@ -45,7 +45,7 @@ def test_sign_out_ends_the_session(scene: Scene, open_window: Open) -> None:
     cookies: Any = window.page.context.cookies()
     assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
 
-    window.follow("text=Sign out")
+    window.follow(control("Sign out"))
     assert window.page.url == scene.url + "/sign-in"
     window.page.context.add_cookies(cookies)  # somebody who copied them
     window.go("/events")
@@ -79,7 +79,7 @@ def test_an_edited_text_is_kept_when_the_session_has_ended(scene: Scene, open_wi
     window.page.fill("#text", edited)
     window.page.context.clear_cookies()  # as a restart of the daemon does
 
-    window.page.click("text=Check and compare")
+    window.page.click(control("Check and compare"))
     window.page.wait_for_selector("[role=alert]:has-text('nothing was done')")
     window.page.fill("#token", scene.token)
     window.press("Enter")
@@ -87,7 +87,7 @@ def test_an_edited_text_is_kept_when_the_session_has_ended(scene: Scene, open_wi
 
     window.page.wait_for_selector("[role=status]:has-text('the text that you sent before')")
     assert window.page.input_value("#text") == edited
-    window.page.click("text=Check and compare")
+    window.page.click(control("Check and compare"))
     window.page.wait_for_selector("#result")
     window.go("/rules/try")  # it was looked at, so the running text is there again
     assert window.page.input_value("#text") == edited.partition("\n")[2]

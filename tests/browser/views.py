@@ -11,7 +11,7 @@ from router.admin.page.sessions import Session
 from router.admin.page.views.nodes import living_first
 from router.store.fleet import ROLES, NodeFacts, NodeState
 from tests.browser.scene import Scene
-from tests.browser.window import Window
+from tests.browser.window import Window, control
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ def full(scene: Scene) -> Iterator[Shown]:
     yield at("nothing-found", "/find?id=none")
     yield at("reroute", "/events/all/reroute?unmatched=1&since=1h")
     yield clicked("reroute-done", "/events/all/reroute?unmatched=1&since=1h", "button")
-    yield clicked("event-planned-again", f"/events/{unmatched}", "text=Plan again")
+    yield clicked("event-planned-again", f"/events/{unmatched}", control("Plan again"))
     yield at("deliveries", "/deliveries?since=30m")
     yield at("deliveries-none", "/deliveries?target=none")
     yield at("delivery-dead", f"/deliveries/{dead['id']}")
     yield at("delivery-waits", f"/deliveries/{waiting['id']}")
     yield at("delivery-held", f"/deliveries/{held['id']}")
     yield at("confirm", "/deliveries/all/replay/confirm?state=dead")
-    yield clicked("confirm-cancel", f"/deliveries?event={held['event']}", "text=Cancel all that match")
+    yield clicked("confirm-cancel", f"/deliveries?event={held['event']}", control("Cancel all that match …"))
     yield clicked("deliveries-done", f"/deliveries/all/cancel/confirm?event={held['event']}", "button")
     yield submitted("refused", "/deliveries/all/replay", {"query": "state=dead", "number": "999"})
     yield at("targets", "/targets")
@@ -140,7 +140,7 @@ def show_fleet(window: Window, name: str) -> None:
 
 def _numbers(window: Window) -> None:
     window.go("/?span=1h")
-    window.page.click("text=The numbers as a table")
+    window.page.click(control("The numbers as a table"))
 
 
 def _keys(window: Window) -> None:
@@ -154,6 +154,6 @@ def _changed(old: str, new: str) -> Callable[[Window], None]:
         window.go("/rules/try")
         text: Any = window.page.input_value("#text")
         window.page.fill("#text", text.replace(old, new))
-        window.follow("text=Check and compare")
+        window.follow(control("Check and compare"))
 
     return act

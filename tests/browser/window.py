@@ -1,6 +1,7 @@
 """One window of the browser, and what goes wrong in it."""
 
 import http.client
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,11 @@ _SUBMIT = """([address, fields]) => {
   document.body.append(form);
   form.submit();
 }"""
+
+
+def control(text: str) -> str:
+    """What finds the link, button, label or fold with exactly this text; an id or a hash may have the text as a part."""
+    return f":is(a, button, label, summary):text-is({json.dumps(text, ensure_ascii=False)})"
 
 
 @dataclass
