@@ -359,7 +359,7 @@ def test_after_a_lease_that_ended_nothing_begins_before_the_limits_are_read_agai
     assert not may_begin()
     router.receive({})
 
-    router.dispatcher.take_shares({})
+    router.dispatcher.fleet_side.take_shares({})
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert may_begin()
@@ -376,7 +376,7 @@ def test_no_attempt_begins_by_a_claim_that_was_given_back_before_its_answer_came
         answer = claim(*wanted)
         found = {one.token for one in answer.result(60)}
         if found and not tokens:
-            assert router.dispatcher.disown(found) == found
+            assert router.dispatcher.fleet_side.claims.disown(found) == found
         tokens.extend(found)
         return answer
 
@@ -385,4 +385,4 @@ def test_no_attempt_begins_by_a_claim_that_was_given_back_before_its_answer_came
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert len(tokens) == 2
-    until(lambda: router.dispatcher.disown(set(tokens)) == set(tokens))  # both have ended
+    until(lambda: router.dispatcher.fleet_side.claims.disown(set(tokens)) == set(tokens))  # both have ended
