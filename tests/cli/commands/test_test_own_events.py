@@ -45,7 +45,7 @@ def test_an_unknown_kind_is_named_with_the_nearest(run: Run, rules: Path) -> Non
     done = run("test", rules, "--event", "delivery.died")
 
     assert done.returncode == 1
-    assert 'no event of the router itself is called "delivery.died"; did you mean "delivery.dead"?' in done.stderr
+    assert 'the router has no own event "delivery.died"; did you mean "delivery.dead"?' in done.stderr
 
 
 def test_a_given_payload_is_tried_with_source_router(run: Run, rules: Path, tmp_path: Path) -> None:
