@@ -53,7 +53,7 @@ class Lifecycle:
         if parts.delivers:
             parts.dispatcher.start()
         if parts.node is not None:
-            parts.node.start(parts.dispatcher if parts.delivers else None)
+            parts.node.start(parts.dispatcher.fleet_side if parts.delivers else None)
         parts.intake.start()
         wait_for_note(self._note_process())
         if parts.admin is not None:

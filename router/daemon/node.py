@@ -47,8 +47,13 @@ POLL = "poll "  #: before a source's name: the task to poll it
 log = structlog.get_logger()
 
 
-class Deliveries(OwnClaims, Protocol):
+class Deliveries(Protocol):
     """What the node's thread may ask of the delivery loop."""
+
+    @property
+    def claims(self) -> OwnClaims:
+        """The claims of this node."""
+        ...
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
         """See Fleet.share. `sets_limits`: the limits of this node's rules are the fleet's."""
@@ -287,7 +292,7 @@ class Node:
                 self._deliveries.look_again()
             if lease_clock() >= self._unknown_at:
                 self._unknown_at = lease_clock() + UNKNOWN_SECONDS
-                if found := self._fleet.unknown(self._deliveries):
+                if found := self._fleet.unknown(self._deliveries.claims):
                     log.warning("claims whose answer was lost were given back", deliveries=found)
             self._take_over()
         self._follow_rules(state)

@@ -359,7 +359,7 @@ def test_after_an_expired_lease_no_attempt_begins_before_the_limits_are_read_aga
     assert not may_begin()
     router.receive({})
 
-    router.dispatcher.take_shares({})
+    router.dispatcher.fleet_side.take_shares({})
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert may_begin()
@@ -376,7 +376,7 @@ def test_a_claim_that_was_given_back_before_its_answer_came_starts_no_attempt(
         answer = claim(*wanted)
         found = {one.token for one in answer.result(60)}
         if found and not tokens:
-            assert router.dispatcher.disown(found) == found
+            assert router.dispatcher.fleet_side.claims.disown(found) == found
         tokens.extend(found)
         return answer
 
@@ -385,4 +385,4 @@ def test_a_claim_that_was_given_back_before_its_answer_came_starts_no_attempt(
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert len(tokens) == 2
-    until(lambda: router.dispatcher.disown(set(tokens)) == set(tokens))  # the dispatcher runs neither any more
+    until(lambda: router.dispatcher.fleet_side.claims.disown(set(tokens)) == set(tokens))  # neither runs any more

@@ -129,7 +129,7 @@ def test_a_node_without_the_action_type_does_not_let_the_sender_wait(daemon: Run
     node.start()
     try:
         shares = {one.target.key: Share(1, None, tests=True) for one in actions.values()}
-        node.take_shares(shares)
+        node.fleet_side.take_shares(shares)
 
         def expect(rule: str, action: str) -> Asked:
             return node.first_answers.expect(f"of {rule}", rule, action, actions[rule].target.key, LONG)
