@@ -26,7 +26,7 @@ def change_deliveries(
     """Run it and print its report. `flags` are those of `filter_options` and of the command. Raises StoreError."""
     which = filter_of(states or [state.value for state in operation.states_by_filter], flags)
     if ids and (names_more_than_states(which) or flags["every"]):
-        raise click.UsageError("give either ids or a filter; with ids, only --state narrows them")
+        raise click.UsageError("give either ids or a filter; beside ids, only --state is allowed")
     report = ChangeReport(operation, flags["dry_run"])
     with closing(open_store(store)) as opened:
         if ids:

@@ -12,7 +12,7 @@ from router.cli.progress import progress
 from router.operate.bulk_change import ChangeReport
 from router.operate.delivery_operation import REPLAY
 
-NO_DAEMON = "no daemon runs on this store: they are delivered once one starts"
+NO_DAEMON = "no daemon runs on this store; the deliveries begin when one starts"
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def print_report(report: ChangeReport, *, by_id: bool, as_json: bool, owner: int
 
 
 def print_skipped(noun: str, skipped: Sequence[tuple[str, str]], missing: Sequence[str], *, by_id: bool) -> None:
-    """Print what was left alone, one line for each id or for each reason; then the ids that were not found."""
+    """Print what was left alone: a line for each id, or one for each reason. Then the ids that were not found."""
     if by_id:
         for id_, reason in skipped:
             click.echo(f"left alone {id_}: {safe(reason)}", err=True)

@@ -12,11 +12,11 @@ from router.rules.include.entries import patterns_in
 from router.rules.include.files import find
 from router.rules.yaml.document import MAX_BYTES
 
-_MAIN = "rules.yaml"  #: the name of a main file that is looked for
+_MAIN = "rules.yaml"  #: the usual name of a file that includes others
 
 
 def main_of(file: Path) -> Path | None:
-    """The `rules.yaml` that includes the file, in the file's folder or one above. None: there is none."""
+    """The `rules.yaml` that includes the file, in the file's folder or a folder above. None if there is none."""
     return next((main for main in _candidates(file) if _includes(main, file)), None)
 
 
@@ -46,7 +46,7 @@ def _candidates(file: Path) -> Iterator[Path]:
 
 def _includes(main: Path, file: Path) -> bool:
     real = os.path.realpath(file)
-    folder = os.path.dirname(os.path.realpath(main))  # noqa: PTH120 - as the loader
+    folder = os.path.dirname(os.path.realpath(main))  # noqa: PTH120 - as the loader does
     return any(os.path.realpath(one.path) == real for one in find(folder, patterns_in(_content(main)), main))
 
 

@@ -1,7 +1,7 @@
-"""What the shell completes: names of rules, actions, targets and sources, ids, and providers.
+"""Completes names and ids in a shell: of rules, actions, targets, sources, providers, events and deliveries.
 
-Names come from the store and from the rules file that the line names, as far as they can be read: a completion never
-fails and prints nothing else.
+Names come from the store and the rules file that the command line names. Completion never fails and prints no error:
+it leaves out what can't be read.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ else:
     _Text = click.ParamType  # generic from click 8.3 on
 
 Find = Callable[[click.Context, str], Iterable[tuple[str, str]]]
-"""Values and words on them, for the text that was typed."""
+"""Gives pairs of a value and a short help, for the typed text."""
 
-_IDS = 20  #: the newest, besides `last`
+_IDS = 20  #: how many of the newest ids are offered, besides `last`
 _DEFAULT_STORE, _DEFAULT_RULES = "sqlite:webhook-router.db", "rules.yaml"
 
 
 class CompletedText(_Text):
-    """A text with values for the shell to complete: pairs of a value and a short help."""
+    """A text parameter that offers values to the shell."""
 
     name = "text"
 
@@ -50,7 +50,7 @@ class CompletedText(_Text):
 
 
 def complete_names(group: click.Group, path: tuple[str, ...] = ()) -> None:
-    """Let the shell complete names and ids of all commands, by what their flags and arguments stand for."""
+    """Add completion to every flag and argument of these commands that takes a name or an id."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             complete_names(command, (*path, name))

@@ -1,4 +1,4 @@
-"""Asks a running daemon by its admin listener, with the token and the certificate that the flags name."""
+"""Sends requests to a daemon's admin listener, with the token and the certificate that the flags name."""
 
 import http.client
 import os
@@ -15,13 +15,13 @@ from router.domain.errors import RouterError, StartError
 from router.domain.files.bounded import Unreadable, read_file
 
 _MAX_CERTIFICATE_BYTES = 1024 * 1024
-_MAX_BYTES = 1024 * 1024  #: that are read of a response, or of a token's file
+_MAX_BYTES = 1024 * 1024  #: the most that is read of a response or a token file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def admin_options(command: Command) -> Command:
-    """`--admin`, `--admin-token-file` and `--admin-tls-cert`."""
+    """Add the flags `--admin`, `--admin-token-file` and `--admin-tls-cert`."""
     command = setting(
         "--admin-tls-cert",
         type=click.Path(path_type=Path),
@@ -58,7 +58,10 @@ class DaemonClient:
         return cls(listener.host, listener.port, token, None if certificate is None else _trust(certificate))
 
     def ask(self, method: str, path: str, seconds: float) -> tuple[int, bytes]:
-        """Send a request. Gives status and body of the answer, within so many seconds. Raises RouterError."""
+        """Send a request, and return the status and the body of the response. Raises RouterError.
+
+        `seconds` limits the connection and each read.
+        """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
         if self.tls is not None:
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=seconds, context=self.tls)
@@ -72,25 +75,27 @@ class DaemonClient:
             raise RouterError(f"no TLS connection to the daemon at {self.host}:{self.port}: {reason}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = (
-                os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no answer that makes sense"
+                os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it does not speak HTTP"
             )
-            raise RouterError(f"the daemon at {self.host}:{self.port} can't be asked: {reason}; does it run?") from None
+            raise RouterError(
+                f"the daemon at {self.host}:{self.port} can't be reached: {reason}; does it run?"
+            ) from None
         finally:
             connection.close()
 
 
 def given_token(file: Path | None) -> str:
-    """The token of the file or of the environment; empty without either. Raises RouterError."""
+    """The token from the file, or else from the environment; empty if there is neither. Raises RouterError."""
     if file is None:
         return os.environ.get("WEBHOOK_ROUTER_ADMIN_TOKEN", "")
     try:
         return read_file(file, _MAX_BYTES).decode("utf-8", "replace").strip()
     except Unreadable as error:
-        raise RouterError(f"the token's file {file} can't be read: {error}") from None
+        raise RouterError(f"the token file {file} can't be read: {error}") from None
 
 
 def _trust(certificate: Path) -> ssl.SSLContext:
-    """Trust the certificates in this file, whatever their names: the connection goes to an address."""
+    """Trust the certificates in this file. Their names don't matter: the connection goes to an IP address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

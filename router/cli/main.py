@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         result = cli.main(arguments, prog_name="webhook-router", standalone_mode=False)
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()  # here an error can be reported; at exit it could not
+        sys.stdout.flush()  # an error can be reported here, but no longer at exit
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:

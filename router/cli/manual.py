@@ -46,7 +46,7 @@ def manual_page(cli: click.Group) -> str:
 def _commands(
     group: click.Group, context: click.Context, path: tuple[str, ...]
 ) -> Iterator[tuple[click.Command, tuple[str, ...]]]:
-    """All commands that do something, with their words."""
+    """All commands but groups, each with its path, such as `("events", "list")`."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is None or command.hidden:
@@ -69,9 +69,9 @@ def _section(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _environment(cli: click.Group, context: click.Context) -> list[tuple[str, str]]:
-    """The variables that flags can be set by, with the flag of each."""
+    """The environment variables that set flags, each with its flag."""
     found: dict[str, str] = {}
-    # A variable that several commands read is first of all a setting of the daemon.
+    # A variable that several commands read is shown as a setting of the daemon.
     for command, path in sorted(_commands(cli, context, ()), key=lambda one: one[1] != ("serve",)):
         for parameter in command.params:
             if isinstance(parameter, click.Option) and isinstance(parameter.envvar, str):
@@ -101,7 +101,7 @@ def _tagged(
 
 
 def _line(text: str) -> str:
-    """A line of text, never taken for a macro."""
+    """A line of text, escaped so that man(7) does not take it for a macro."""
     escaped = _escaped(text)
     return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 

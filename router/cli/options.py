@@ -28,7 +28,7 @@ def setting(flag: str, **options: Any) -> Callable[[Command], Command]:
 
 
 def store_option_for(use: str) -> Callable[[Command], Command]:
-    """`--store`, with a help text."""
+    """Add the flag `--store`. `use` is its help text."""
     return setting("--store", metavar="sqlite:FILE|postgresql://…", default="sqlite:webhook-router.db", help=use)
 
 
@@ -39,7 +39,7 @@ def rules_argument(metavar: str = "[RULES]", envvar: str | None = None) -> Calla
     """The rules file, as the argument `rules` or by `--rules`; rules.yaml by default."""
 
     def add(command: Command) -> Command:
-        # Eager: it is read before the argument, whose callback then takes it.
+        # Eager: click reads it before the argument, so the argument's callback can take it.
         option = click.option(
             "--rules",
             "rules_flag",
@@ -69,7 +69,7 @@ def _keep_rules(context: click.Context, _: click.Parameter, value: Path | None) 
 
 
 def _chosen_rules(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
-    """The rules file that `--rules` or the argument names. Raises UsageError when both name another."""
+    """The rules file that `--rules` or the argument names. Raises UsageError if they differ."""
     flag = context.meta.get(_RULES)
     if flag is None:
         return value
@@ -83,12 +83,12 @@ _RULES = "router.cli.rules"  #: where `--rules` is kept until the argument is re
 
 
 def json_option(command: Command) -> Command:
-    """`--json`."""
+    """Add the flag `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
 def time_value(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read `2h` (ago), or an ISO 8601 time, local unless it names its zone; in ms."""
+    """Parse `2h` (two hours ago) or an ISO 8601 time, to ms. A time without a zone is local."""
     from router.operate.parse_time import parse_time  # noqa: PLC0415 - `--help` need not wait
 
     try:
@@ -98,7 +98,7 @@ def time_value(_: click.Context, __: click.Parameter, value: str | None) -> int 
 
 
 def time_options(command: Command) -> Command:
-    """`--since` and `--until`."""
+    """Add the flags `--since` and `--until`."""
     for flag, text in (("--until", "Only before this time:"), ("--since", "Only from this time on:")):
         command = click.option(
             flag, callback=time_value, metavar="TIME", help=f"{text} 2h (ago), or an ISO 8601 time."
@@ -107,7 +107,7 @@ def time_options(command: Command) -> Command:
 
 
 def filter_options(states: Sequence[State], default: str) -> Callable[[Command], Command]:
-    """The flags that select deliveries; `default` names the states without `--state`."""
+    """Add the flags that select deliveries. `default` tells the reader of the help which states are the default."""
 
     def add(command: Command) -> Command:
         command = time_options(command)
@@ -131,7 +131,7 @@ def filter_options(states: Sequence[State], default: str) -> Callable[[Command],
 
 
 def filter_of(states: Sequence[str], flags: dict[str, Any]) -> Filter:
-    """The filter that `filter_options` describe."""
+    """The filter from the values of the flags that `filter_options` adds."""
     from router.operate.queries import filter_of as filter_by  # noqa: PLC0415 - `--help` need not wait
 
     return filter_by(map(State, states), flags)

@@ -19,7 +19,7 @@ def header_of(text: str) -> tuple[str, str]:
     """Parse a `--header`. Raises UsageError."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
+        raise click.UsageError(f"--header {text!r}: expected NAME: VALUE, such as 'X-GitHub-Event: push'")
     if "_" in name:
         raise click.UsageError(f"--header: {dropped_header(name.strip())}")
     return name.strip(), value.strip()
@@ -29,7 +29,7 @@ def parameter_of(text: str) -> tuple[str, str]:
     """Parse a `--query`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
+        raise click.UsageError(f"--query {text!r}: expected NAME=VALUE, such as tenant=7")
     return name, value
 
 
@@ -46,7 +46,7 @@ def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source"
 
         return OWN_SOURCE
     if name not in sources:
-        raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
+        raise click.UsageError(f"unknown source {name!r}; the rules file has {', '.join(sorted(sources)) or 'none'}")
     return sources[name]
 
 
@@ -63,7 +63,7 @@ def body_of(payload: str) -> bytes:
 
 
 def sender_profile(source: "Source") -> "SenderProfile":
-    """What the source's provider sends; an empty profile for the router itself."""
+    """What requests of the source's provider look like. Empty for the source of the router's own events."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import SenderProfile  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ def sender_profile(source: "Source") -> "SenderProfile":
 def with_event(
     headers: list[tuple[str, str]], event: str | None, profile: "SenderProfile", source: "Source"
 ) -> list[tuple[str, str]]:
-    """The headers with that of the event's kind, unless it is among them. Raises UsageError."""
+    """The headers, with the provider's event header added unless it is given. Raises UsageError."""
     check_event(event, profile, source)
     if event is None or profile.event is None or profile.event.lower() in {name.lower() for name, _ in headers}:
         return headers
@@ -84,23 +84,23 @@ def with_event(
 
 
 def check_event(event: str | None, profile: "SenderProfile", source: "Source") -> None:
-    """Raises UsageError when the source's provider has no header for the kind of an event."""
+    """Raises UsageError if `--event` is given but the provider has no header for the kind of an event."""
     if event is not None and profile.event is None:
         raise click.UsageError(
             f"--event: scheme {source.scheme} of source {source.name} has no header for it; "
-            "say it as your rules read it, such as --header 'X-GitHub-Event: push'"
+            "give the header that your rules read, such as --header 'X-GitHub-Event: push'"
         )
 
 
 def at_path(source: "Source", params: Sequence[str]) -> "Source":
-    """The source at the path that the `--param` flags complete. Raises UsageError."""
+    """The source, with the `--param` values in its path. Raises UsageError."""
     from router.rules.source import placed  # noqa: PLC0415 - `--help` need not wait
 
     given: dict[str, str] = {}
     for pair in params:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--param {pair!r} is not NAME=VALUE")
+            raise click.UsageError(f"--param {pair!r}: expected NAME=VALUE, such as tenant=7")
         given[name] = value
     try:
         return placed(source, given)
@@ -114,5 +114,5 @@ def received_at_of(text: str) -> int:
 
     found = unix_ms(text)
     if found is None:
-        raise click.UsageError(f"--received-at {text!r} is not a time with its zone, such as 2024-05-01T09:30:00+02:00")
+        raise click.UsageError(f"--received-at {text!r} is not a time with a zone, such as 2024-05-01T09:30:00+02:00")
     return round(found)

@@ -1,4 +1,4 @@
-"""Resolves ids and names that an operator wrote, with a message on standard error when the store does not have them."""
+"""Finds the ids and names that an operator wrote, and prints a message when the store does not have them."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Find = Callable[["OperatorStore", str], "ResolvedId"]
 
 
 def resolve_id(store: "OperatorStore", text: str, find: Find) -> str:
-    """The id that the text names; if there is none, the command ends with exit code 1. Raises StoreError."""
+    """The id that the text names. Ends the command with exit code 1 if there is none. Raises StoreError."""
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.ids import NoSuchId  # noqa: PLC0415
 
@@ -73,9 +73,8 @@ def print_no_match(
 ) -> None:
     """Say that nothing matched the filter, and which of its names are unknown. Raises StoreError.
 
-    `searched` is what was asked beside the filter, in words.
-
-    With `as_json` only the unknown names are printed: a program knows its filter.
+    `searched` has further conditions in words. With `as_json` only the unknown names are printed, since a program knows
+    its filter.
     """
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.known_names import describe_filter  # noqa: PLC0415

@@ -10,7 +10,7 @@ from router.domain.retry_policy import RetryPolicy
 from router.domain.units import shown
 from router.rules.rule import RuleAction
 
-_TIMES_IN_LINE = 6  #: tries with growing waits that a line names
+_TIMES_IN_LINE = 6  #: the line names so many of the tries with growing waits
 _TIMES_IN_JSON = 1000
 
 
@@ -29,7 +29,7 @@ def schedule_line(action: RuleAction) -> str:
 
 
 def schedule_json(file: str, action: RuleAction) -> dict[str, Any]:
-    """The same as JSON data; times in seconds. `tries_at` has the tries with growing waits, at most 1,000."""
+    """The schedule as JSON, times in seconds. `tries_at` has the tries with growing waits, at most 1,000."""
     policy, planned = action.retry, schedule(action.retry)
     settings = asdict(policy)
     del settings["retry_interrupted"]
@@ -50,8 +50,8 @@ def schedule_json(file: str, action: RuleAction) -> dict[str, Any]:
 
 def _tries(policy: RetryPolicy, planned: Schedule) -> str:
     if planned.tries == 1:
-        too_early = "" if policy.attempts == 1 else ", for give_up_after is shorter than the first wait"
-        return f"one try, never again{too_early}"
+        too_early = "" if policy.attempts == 1 else ": give_up_after is shorter than the first wait"
+        return f"one try, no retries{too_early}"
     times = [shown(at / 1000) for at in planned.growing]
     if len(times) > _TIMES_IN_LINE:
         times = [*times[:_TIMES_IN_LINE], "..." if planned.every is not None else f"... {times[-1]}"]

@@ -18,30 +18,32 @@ SCANNED = 20_000  #: the default of --scan: some 3 seconds
 
 
 def search_options(command: Command) -> Command:
-    """`--header`, `--where`, `--provider-id` and `--scan`."""
+    """Add the flags `--header`, `--where`, `--provider-id` and `--scan`."""
     for option in (
         click.option(
             "--scan",
             type=click.IntRange(1, 100_000_000),
             default=SCANNED,
             show_default=True,
-            help="With --header or --where: read at most this many.",
+            help="With --header or --where: look at no more than this many.",
         ),
         click.option(
-            "--provider-id", metavar="ID", help="Only of the event with this id of its provider's, as dedupe knows it."
+            "--provider-id",
+            metavar="ID",
+            help="Only the event with this id of its provider, the id that dedupe compares.",
         ),
         click.option(
             "--header",
             "headers",
             multiple=True,
             metavar="'NAME: VALUE'",
-            help="Only of events with this header; repeatable.",
+            help="Only if the event has this header; repeatable.",
         ),
         click.option(
             "--where",
             multiple=True,
             metavar="CONDITION",
-            help="Only of events that match, as in match: '$.repository.full_name: acme/api'; repeatable.",
+            help="Only if the event matches, as in match: '$.repository.full_name: acme/api'; repeatable.",
         ),
     ):
         command = option(command)
@@ -49,24 +51,24 @@ def search_options(command: Command) -> Command:
 
 
 def asked_words(headers: Sequence[str], where: Sequence[str]) -> list[str]:
-    """What the flags ask, in words."""
+    """The conditions of the flags, in words for a message."""
     return [*(f"header {header}" for header in headers), *(f"where {one}" for one in where)]
 
 
 def print_scanned(count: int, noun: str, oldest_at: int) -> None:
-    """Say how far the search has looked, and how to go on. `oldest_at` is the time (ms) of the last that was seen."""
+    """Print how far the search looked, and how to look further. `oldest_at` is the time (ms) of the oldest item."""
     from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
     from router.operate.json_times import iso  # noqa: PLC0415
 
     # One ms later, so that others of the same ms are not left out.
     click.echo(
-        f"looked at the newest {counted(count, noun)}; older ones: --until {iso(oldest_at + 1)}, or more with --scan",
+        f"looked at the newest {counted(count, noun)}; to look further: --until {iso(oldest_at + 1)}, or more --scan",
         err=True,
     )
 
 
 def event_test(store: "OperatorStore", headers: Sequence[str], where: Sequence[str]) -> "EventTest":
-    """What the flags ask. Raises UsageError, StoreError."""
+    """The test that the flags describe. Raises UsageError, StoreError."""
     from router.operate.search import EventTest, headers_test, path_names  # noqa: PLC0415 - `--help` need not wait
     from router.rules.compile.where import WhereError, compile_where  # noqa: PLC0415
 

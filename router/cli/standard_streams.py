@@ -17,7 +17,7 @@ def open_standard_streams() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
-            os.set_inheritable(number, True)  # noqa: FBT003 - or a program that this one starts has none
+            os.set_inheritable(number, True)  # noqa: FBT003 - so that programs started by this one have it too
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - open until the process ends
 

@@ -3,27 +3,21 @@
 import logging as levels
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
-from router import __version__
 from router.actions.registry import ACTIONS
-from router.admin.auth.token import find_read_token, find_token
-from router.admin.daemon_handle import DaemonHandle
-from router.admin.listener import access_check, admin_listener
 from router.admin.metrics.expiry import MetricExpiry
-from router.admin.page.site import Site
-from router.admin.reading import answered_here
+from router.daemon.admin_side import AdminSide
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import THREADS_THAT_WAIT, intake_server
+from router.daemon.joining import join_fleet
+from router.daemon.launch import Launch
 from router.daemon.lifecycle import Lifecycle
 from router.daemon.no_intake import NoIntake
 from router.daemon.node import Node
@@ -38,15 +32,11 @@ from router.daemon.rules_reports import RulesReports
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
 from router.daemon.systemd import Systemd, remove_variables
-from router.daemon.view_process.process import ViewProcess
 from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.errors import StartError, StoreError
 from router.domain.listen_address import ListenAddress
 from router.http.certificate import Certificate
-from router.http.server import Server
-from router.http.waitress_server import WaitressServer
-from router.intake.first_answer import Answers
 from router.intake.poll.polling import Polling
 from router.intake.receiver import Receiver
 from router.observe.logging.line_writer import Lines
@@ -54,13 +44,8 @@ from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.lease import Lease
-from router.store.contract import EventSink, Store
-from router.store.fleet import NodeFacts
-from router.store.location import beside
+from router.store.contract import Store
 from router.store.open import open_store
-
-if TYPE_CHECKING:
-    from router.admin.metrics.exposition import Exposition
 
 MakeIntake = Callable[[Receiver], Intake]
 
@@ -79,14 +64,14 @@ class App:
     ) -> None:
         """`lines` takes the log's lines, also those of intake processes, which log by `logging`."""
         self._settings = settings
-        self._lines = lines
-        self._logging = logging
         self._make_intake: MakeIntake | None = None
         self._metrics = Metrics()
-        self._environ = os.environ if environ is None else environ
-        self._systemd = Systemd(self._environ)
+        environ = os.environ if environ is None else environ
+        self._systemd = Systemd(environ)
         remove_variables(os.environ)
-        self._loader = rules_loader(settings, self._environ)
+        self._loader = rules_loader(settings, environ)
+        self._lines = lines or Lines(sys.stderr.buffer)
+        self._launch = Launch(settings, dict(environ), logging, self._lines)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; reload on SIGHUP. Raises StartError or RulesError when it can't start."""
@@ -133,7 +118,11 @@ class App:
         current = CurrentRuleset(ruleset)
         recorded = RecordedRules(store, self._loader, current)
         lease = Lease()
-        node = self._join(store, current, recorded, lease)
+        node = None
+        if store.fleet is None:
+            recorded.record(ruleset)
+        else:
+            node = join_fleet(store.fleet, settings, recorded, lease)
         dispatcher = Dispatcher(
             current,
             store,
@@ -146,39 +135,60 @@ class App:
             guard_lock=_guard_lock(settings),
             node=node,
         )
+        certificates = _load_certificates(settings)
+        intake = self._intake(dispatcher, current, certificates.get("intake"))
+        own_events = OwnEvents(store, current, str(settings.rules), now_ms, settings.tells)
+        reports = self._reports(store, current, intake, own_events)
+        reloader = self._reloader(recorded, node, intake, reports)
+        retention = self._retention(store, current, node)
+        processes = intake if isinstance(intake, IntakeProcesses) else None
+        watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
+        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
+        if "intake" in settings.roles:
+            parts.polling = self._polling(store, current, node)
+            reports.polls_changed = parts.polling.rules_changed
+        parts.node, parts.delivers = node, "delivery" in settings.roles
+        if settings.admin is not None:
+            self._add_admin(parts, settings.admin, certificates.get("admin"))
+        return parts
+
+    def _intake(self, dispatcher: Dispatcher, current: CurrentRuleset, certificate: Certificate | None) -> Intake:
+        """What takes requests. Raises StartError."""
+        settings, answers = self._settings, dispatcher.first_answers
+        if self._make_intake is not None or settings.server == "waitress":
+            answers.limit(THREADS_THAT_WAIT)
+        if "intake" not in settings.roles:
+            return NoIntake()
+        if settings.processes > 1:
+            return IntakeProcesses(self._launch, dispatcher.sink, self._metrics, current.ruleset, answers)
         receiver = Receiver(
             current,
             dispatcher.sink,
             now_ms,
             settings.trusted_proxies,
-            metrics=metrics,
-            answers=dispatcher.first_answers,
+            metrics=self._metrics,
+            answers=answers,
             verbose=log.is_enabled_for(levels.DEBUG),
         )
-        if self._make_intake is not None or settings.server == "waitress":
-            dispatcher.first_answers.limit(THREADS_THAT_WAIT)
-        certificates = self._load_certificates()
-        processes = (
-            self._intake_processes(dispatcher.sink, ruleset, dispatcher.first_answers)
-            if settings.processes > 1 and "intake" in settings.roles
-            else None
-        )
-        if "intake" not in settings.roles:
-            intake: Intake = NoIntake()
-        elif self._make_intake is not None:
-            intake = self._make_intake(receiver)
-        else:
-            intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
+        if self._make_intake is not None:
+            return self._make_intake(receiver)
+        return intake_server(settings, receiver, current.ruleset, certificate)
+
+    def _reports(self, store: Store, current: CurrentRuleset, intake: Intake, own_events: OwnEvents) -> RulesReports:
+        settings, metrics = self._settings, self._metrics
         expiry = MetricExpiry(metrics, current, store)
         sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
-        own_events = OwnEvents(store, current, str(settings.rules), now_ms, settings.tells)
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources, own_events)
-        if processes is not None:
-            reports.processes = processes.serving
-        reloader = Reloader(
-            settings.rules,
+        if isinstance(intake, IntakeProcesses):
+            reports.processes = intake.serving
+        return reports
+
+    def _reloader(self, recorded: RecordedRules, node: Node | None, intake: Intake, reports: RulesReports) -> Reloader:
+        processes = intake if isinstance(intake, IntakeProcesses) else None
+        return Reloader(
+            self._settings.rules,
             self._loader,
-            current,
+            recorded.current,
             lambda found: _prepare(found, recorded, node, processes),
             reports.applied,
             swapped=processes.swap if processes is not None else lambda _: None,
@@ -187,121 +197,33 @@ class App:
             drifted=reports.drifted,
             busy=intake.is_busy,
         )
-        leads = node.leads if node is not None else lambda: True
-        retention = Retention(
-            store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads, lambda: current.ruleset.keeps
-        )
-        watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
-        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
-        if "intake" in settings.roles:
-            polls = node.polls if node is not None else lambda _: True
-            parts.polling = Polling(store, current, now_ms, metrics, polls, settings.tells.failing)
-            if node is not None:
-                node.polled = lambda: [
-                    name for name, one in current.ruleset.sources.items() if one.poll and one.enabled
-                ]
-            reports.polls_changed = parts.polling.rules_changed
-        parts.node, parts.delivers = node, "delivery" in settings.roles
-        if settings.admin is not None:
-            try:
-                parts.admin = self._admin_listener(parts, settings.admin, certificates.get("admin"))
-            except StartError:
-                intake.stop(0)
-                raise
-        return parts
 
-    def _join(self, store: Store, current: CurrentRuleset, recorded: RecordedRules, lease: Lease) -> Node | None:
-        """Become a node of a store that several share; record the rules, unless they are older than the fleet's. Raises
-        StoreError."""
-        fleet, settings = store.fleet, self._settings
-        if fleet is None:
-            recorded.record(current.ruleset)
-            return None
-        host = socket.gethostname()
-        facts = NodeFacts(settings.node or host, host, os.getpid(), __version__, settings.roles, settings.actions)
-        node = Node(fleet, store, facts, lease, settings.lease, lambda: current.ruleset.hash)
-
-        def activate() -> None:
-            recorded.record(current.ruleset)
-            node.activated(current.ruleset.hash)
-
-        node.activate = activate
-        node.join()
-        try:
-            node.record_rules()
-        except BaseException:
-            node.stop()
-            raise
-        return node
-
-    def _intake_processes(self, store: EventSink, ruleset: Ruleset, answers: Answers) -> IntakeProcesses:
-        lines = self._lines or Lines(sys.stderr.buffer)
-        return IntakeProcesses(
-            self._settings, self._environ, self._logging, lines, store, self._metrics, ruleset, answers
-        )
-
-    def _load_certificates(self) -> dict[str, Certificate]:
-        """Load the certificates, by listener name. Raises StartError."""
-        files = {"intake": self._settings.tls, "admin": self._settings.admin_tls}
-        return {listener: Certificate(found) for listener, found in files.items() if found is not None}
-
-    def _admin_listener(
-        self, parts: Parts, address: ListenAddress, certificate: Certificate | None
-    ) -> WaitressServer | Server:
+    def _retention(self, store: Store, current: CurrentRuleset, node: Node | None) -> Retention:
         settings = self._settings
-        parts.views = self._view_process(parts)
-        daemon = DaemonHandle(
-            store=parts.store,
-            rules=settings.rules,
-            ruleset=lambda: parts.current.ruleset,
-            loader=replace(self._loader, require_secrets=False),
-            reload=parts.reloader.reload_now,
-            metrics=self._exposition(parts).reply,
-            checks=parts.checks,
-            busy=parts.intake.is_busy,
-            stopping=parts.stopping.is_set,
-            now_ms=now_ms,
-            elsewhere=answered_here if parts.views is None else parts.views.answer,
-        )
-        token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
-        read_token = find_read_token(settings.admin_read_token_file, self._environ, token)
-        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts, settings.admin_url))
-        return admin_listener(parts.site, address, settings.request_timeout, certificate)
+        leads = node.leads if node is not None else lambda: True
+        removed, keeps = self._metrics.removed, lambda: current.ruleset.keeps
+        return Retention(store, settings.keep, settings.keep_dead, now_ms, removed, leads, keeps)
 
-    def _view_process(self, parts: Parts) -> ViewProcess | None:
-        """None below another server, whose processes are its own, and where others could enter (CVE-2022-42919)."""
-        if self._make_intake is not None or sys.version_info < (3, 11, 1):
-            return None
-        lines, busy = self._lines or Lines(sys.stderr.buffer), parts.intake.is_busy
-        return ViewProcess(self._settings, self._environ, self._logging, lines, parts.current, busy, parts.checks)
+    def _polling(self, store: Store, current: CurrentRuleset, node: Node | None) -> Polling:
+        polls = node.polls if node is not None else lambda _: True
+        if node is not None:
+            node.polled = lambda: [name for name, one in current.ruleset.sources.items() if one.poll and one.enabled]
+        return Polling(store, current, now_ms, self._metrics, polls, self._settings.tells.failing)
 
-    def _exposition(self, parts: Parts) -> "Exposition":
-        # `check` and the like need not wait for it.
-        from router.admin.metrics.exposition import Exposition, GaugeSources, ProcessCounts  # noqa: PLC0415
+    def _add_admin(self, parts: Parts, address: ListenAddress, certificate: Certificate | None) -> None:
+        hosted = self._make_intake is not None
+        side = AdminSide(parts, self._launch, self._loader, self._metrics, lambda: self._lines.lost, hosted)
+        try:
+            side.listen(address, certificate)
+        except StartError:
+            parts.intake.stop(0)
+            raise
 
-        processes = parts.processes
 
-        gauges = GaugeSources(
-            loads=parts.dispatcher.loads,
-            ready=parts.is_ready,
-            store_healthy=parts.store.writable,
-            connections=parts.intake.connections,
-            lines_lost=lambda: self._lines_lost(processes),
-            busy=parts.intake.is_busy,
-            disk=parts.store.size,
-            certificates=parts.certificates.expirations,
-            processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
-            collect=(lambda: None) if processes is None else processes.collect,
-            polls=lambda: () if parts.polling is None else parts.polling.states(),
-            faults=parts.store.faults,
-            node=lambda: None if parts.node is None else parts.node.counts,
-            differs=lambda: parts.reloader.drift() is not None,
-        )
-        return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)
-
-    def _lines_lost(self, processes: IntakeProcesses | None) -> int:
-        ours = self._lines.lost if self._lines is not None else 0
-        return ours + (processes.lines_lost() if processes is not None else 0)
+def _load_certificates(settings: Settings) -> dict[str, Certificate]:
+    """Load the certificates, by listener name. Raises StartError."""
+    files = {"intake": settings.tls, "admin": settings.admin_tls}
+    return {listener: Certificate(found) for listener, found in files.items() if found is not None}
 
 
 def _guard_lock(settings: Settings) -> Path | None:

@@ -39,7 +39,7 @@ class DeliveryOperation:
         if self.name == "replay" and d.blocked:
             return "it waits for an earlier one of its order, and gets its turn"
         if self.name == "replay" and d.behind:
-            return "it waits for the attempt at an earlier one of its latest_by value"
+            return "it waits for a running attempt of an earlier delivery with the same latest_by value"
         if d.state not in states:
             return f"it is {d.state}; {state_syntax.format(d.state)} would {self.name} it all the same"
         return None

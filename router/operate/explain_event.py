@@ -76,7 +76,7 @@ def _usable(
     if running is not None and (now or ruleset_hash == running.hash):
         return running
     if now:
-        return "the store has no rules that a daemon ran and that still compile"
+        return "the store has no recorded rules that still compile"
     if ruleset_hash is None:
         return "a version that did not record its rules received the event"
     if text is None:

@@ -62,7 +62,7 @@ def test_a_yes_writes_rules_and_lists_the_next_steps(store_commands: StoreComman
     assert "  1  github " in shown
     assert 'export GITHUB_WEBHOOK_SECRET="$(openssl rand -hex 32)"' in shown
     last = shown.splitlines()[-1]
-    assert last.endswith("rules.yaml is written; now set the secrets as it says above, then `webhook-router serve`")
+    assert last.endswith("rules.yaml is written; now set the secrets as shown above, then `webhook-router serve`")
     assert (store_commands.folder / "rules.yaml").exists()
 
 

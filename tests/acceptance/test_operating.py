@@ -139,7 +139,7 @@ def test_operations_on_a_stopped_daemon_take_effect_at_its_start(start: Start, r
 
     done = operate("events", "replay", events[0], events[2])
     operate("deliveries", "cancel", "--event", events[1], "--state", "dead")
-    assert "no daemon runs on this store: they are delivered once one starts" in done.stderr
+    assert "no daemon runs on this store; the deliveries begin when one starts" in done.stderr
     assert "none runs on this store" in operate("status").stdout
     assert operate.states() == ["pending", "cancelled", "pending"]
 

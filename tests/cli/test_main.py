@@ -231,11 +231,11 @@ def test_the_command_test_can_expect_that_no_rule_matches(run: Run, rules: Path)
     ("arguments", "code", "message"),
     [
         (["test", "RULES", "--payload", "-"], 2, "give --source: one of a, b"),
-        (["test", "RULES", "--source", "z", "--payload", "-"], 2, "no source is called 'z'; there is a, b"),
+        (["test", "RULES", "--source", "z", "--payload", "-"], 2, "unknown source 'z'; the rules file has a, b"),
         (["test", "RULES", "--source", "a"], 2, "give one of --payload, --event and --cases"),
         (["test", "RULES", "--source", "a", "--payload", "none.json"], 1, "none.json can't be read: No such file"),
-        (["test", "RULES", "--source", "a", "--payload", "-", "--header", "x"], 2, "is not NAME: VALUE"),
-        (["test", "RULES", "--source", "a", "--payload", "-", "--query", "x"], 2, "is not NAME=VALUE"),
+        (["test", "RULES", "--source", "a", "--payload", "-", "--header", "x"], 2, "expected NAME: VALUE"),
+        (["test", "RULES", "--source", "a", "--payload", "-", "--query", "x"], 2, "expected NAME=VALUE"),
         (["test", "RULES", "--source", "a", "--payload", "-"], 1, "such a request is answered 400"),
         (["test", "none.yaml", "--payload", "-"], 1, "can't be read"),
         (["test", "RULES", "--event", "e", "--store", "sqlite:none.db"], 1, "there is no store"),
@@ -355,10 +355,10 @@ def test_check_prints_the_retry_schedule_of_each_action(run: Run, tmp_path: Path
         "retries on: everything; interrupted: retry",
         "deploy/half: tries at 0 s, 2 s, 6 s, 14 s, 30 s, 1 m 2 s, ... 17 m 2 s, for 30 m "
         "(about 10 tries, each wait ±50 %); retries on: everything; interrupted: retry",
-        "deploy/hasty: one try, never again, for give_up_after is shorter than the first wait; interrupted: retry",
+        "deploy/hasty: one try, no retries: give_up_after is shorter than the first wait; interrupted: retry",
         "deploy/slow: tries at 0 s, 1 ms, 2 ms, 3 ms, 4 ms, 5 ms, ... 3 m 19.498 s, for 24 h "
         "(more than 100,000 tries, each wait ±20 %); retries on: everything; interrupted: retry",
-        "deploy/command: one try, never again; interrupted: retry",
+        "deploy/command: one try, no retries; interrupted: retry",
         "unmatched/append: tries at 0 s, 2 s, 6 s, 14 s, 30 s, 1 m 2 s, ... then every 1 h, for 24 h "
         "(about 34 tries, each wait ±20 %); retries on: everything; interrupted: retry",
     ]

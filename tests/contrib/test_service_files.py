@@ -180,7 +180,7 @@ def test_the_health_check_asks_a_running_daemon(start: Callable[..., Daemon], tm
     daemon.kill()
     dead = run_in_process("healthy", "--admin", admin, folder=tmp_path)
     assert (dead.returncode, dead.stdout) == (1, "")
-    assert dead.stderr == f"webhook-router: the daemon at {admin} can't be asked: Connection refused; does it run?\n"
+    assert dead.stderr == f"webhook-router: the daemon at {admin} can't be reached: Connection refused; does it run?\n"
     assert run_in_process("healthy", "--admin", "off", folder=tmp_path).returncode == 2
     assert run_in_process("healthy", "--admin", "nonsense", folder=tmp_path).returncode == 2
 
@@ -194,7 +194,7 @@ def test_the_health_check_works_where_a_token_is_required(start: Callable[..., D
     without = run_in_process("healthy", *admin, folder=tmp_path)
 
     assert without.returncode == 1
-    assert "wants a token" in without.stderr
+    assert "needs a token" in without.stderr
     assert run_in_process("healthy", *admin, "--admin-token-file", tmp_path / "token", folder=tmp_path).returncode == 0
     assert "can't be read" in run_in_process("healthy", *admin, "--admin-token-file", "none", folder=tmp_path).stderr
 
@@ -218,7 +218,7 @@ def test_the_health_check_fails_cleanly_on_any_answer(answer: bytes, tmp_path: P
         thread.join()
 
     assert done.returncode == 1
-    assert "can't be asked: no answer that makes sense" in done.stderr
+    assert "can't be reached: it does not speak HTTP" in done.stderr
 
 
 def _rotated() -> dict[str, list[str]]:

@@ -49,7 +49,7 @@ def _event(daemon: DaemonHandle, call: Call) -> Event | Reply:
         event_id = find_event(daemon.store, call.path["id"]).id
     except NoSuchId as error:
         return no_such("event", error)
-    return daemon.store.event(event_id) or problem_reply(404, "the event was pruned meanwhile")
+    return daemon.store.event(event_id) or problem_reply(404, "the event was pruned in the meantime")
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:

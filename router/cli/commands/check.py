@@ -41,7 +41,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
     "rules_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A rules file, as an argument FILE; as elsewhere.",
+    help="A rules file: the same as an argument FILE.",
 )
 @click.option(
     "--included-by",
@@ -66,7 +66,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
     type=click.Choice(["text", "github"]),
     default="text",
     show_default=True,
-    help="github: annotations of a workflow.",
+    help="github: as annotations of a GitHub workflow.",
 )
 def check(
     files: tuple[Path, ...],
@@ -135,7 +135,7 @@ def check(
 
 
 def _broken_plugins() -> list[Problem]:
-    """A note for each plugin that can't be used. It is no error: rules without the plugin work."""
+    """A note for each plugin that can't be used. Rules that don't use the plugin still work."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
 
     broken = [one for one in REGISTRIES.plugins if one.error]
@@ -143,7 +143,7 @@ def _broken_plugins() -> list[Problem]:
 
 
 def _included(file: Path, loaded: "Loaded", main: Path | None) -> list[Path]:
-    """The files that a checked file includes; none for one that is checked as a part."""
+    """The files that a checked rules file includes. None if it is itself checked as an included file."""
     if main is not None or loaded.ruleset is None:
         return []
     folder = file if file.is_dir() else file.parent

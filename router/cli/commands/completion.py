@@ -1,8 +1,8 @@
-"""`webhook-router completion`: prints the script by which a shell completes commands, flags and names."""
+"""`webhook-router completion`: prints the script with which a shell completes commands, flags and names."""
 
 import click
 
-_HELP = """Print a script by which your shell completes commands, flags, names and ids.
+_HELP = """Print a script with which your shell completes commands, flags, names and ids.
 
 \b
 Examples:
@@ -28,5 +28,5 @@ def completion(context: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     script = found(context.find_root().command, {}, "webhook-router", _VARIABLE)
-    # The class for bash starts bash to see its version. The script is often made where that is not the user's.
+    # click's class for bash runs bash to check its version; but the script is often made for another machine.
     click.echo(ShellComplete.source(script).rstrip("\n"))

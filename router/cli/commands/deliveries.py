@@ -48,8 +48,8 @@ Examples:
   webhook-router deliveries replay --all
 
 A dead or cancelled delivery starts over, with all its tries. A pending one is just tried at once. A succeeded one is
-delivered again only with --state succeeded, a skipped one only with --state skipped. A replayed delivery skips nothing,
-and nothing skips it. A running daemon begins within a second.
+delivered again only with --state succeeded, a skipped one only with --state skipped. latest_by and once_by do
+not apply to a replayed delivery. A running daemon begins within a second.
 Exit codes: 0 done, 1 one of the IDs does not exist or there is no store, 2 wrong usage.
 """
 
@@ -161,7 +161,7 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
 
 
 def _next_ruleset(store: "OperatorStore", found: "Delivery") -> str | None:
-    """The hash of the rules that the next attempt uses, from the daemon's rules as the store has recorded them."""
+    """The hash of the rules that the next attempt uses: the daemon's, as the store has recorded them."""
     from router.cli.options import loader  # noqa: PLC0415 - as above
     from router.operate.next_ruleset import next_ruleset  # noqa: PLC0415
     from router.operate.status import note  # noqa: PLC0415
@@ -176,8 +176,8 @@ def _next_ruleset(store: "OperatorStore", found: "Delivery") -> str | None:
 
 def _change_options(command: Any) -> Any:
     for flag, text in (
-        ("--yes", "Don't ask for confirmation. The question comes without IDs, filter and --all."),
-        ("--all", "All deliveries in the --state. Needed without IDs and filter."),
+        ("--yes", "Don't ask for confirmation. The command asks if it gets no IDs, no filter and no --all."),
+        ("--all", "All deliveries in the --state. For use without IDs and filter."),
         ("--dry-run", "Print what would be done, and change nothing."),
     ):
         name = flag.removeprefix("--").replace("-", "_")

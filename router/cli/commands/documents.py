@@ -24,7 +24,7 @@ Examples:
 
 
 @click.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
-@click.option("--included", is_flag=True, help="Of a file that a rules file includes.")
+@click.option("--included", is_flag=True, help="Print the schema of an included file.")
 def schema(*, included: bool) -> None:
     """Print the JSON Schema."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait

@@ -29,8 +29,8 @@ Examples:
   webhook-router events list --provider-id 72d3162e-cc78-11e3-81ab-4c9367dc0958
   webhook-router events list --header 'X-GitHub-Event: push' --where '$.repository.full_name: acme/api'
 
---where takes conditions as a rule's match does, such as '$.commits[*].id: {prefix: 6dcb}'. No index holds headers and
-payloads, so the newest --scan events are looked at, and standard error says how to go on.
+--where takes conditions as a rule's match does, such as '$.commits[*].id: {prefix: 6dcb}'. Headers and
+payloads have no index: the command looks at the newest --scan events, and says on standard error how to look further.
 Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
 
@@ -55,8 +55,8 @@ Examples:
   webhook-router events explain 0190… --now         (by the rules that run now)
   webhook-router test new.yaml --event 0190… --explain     (by a rules file)
 
-The rules are those that routed the event when it was received; the store keeps their text as long as the event. If the
-text is gone, or no longer compiles, what the rules said then is shown, and the exit code is 1.
+It uses the rules that routed the event when it was received; the store keeps their text as long as the event. If the
+text is gone, or no longer compiles, it shows the result that was recorded then, and the exit code is 1.
 
 Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
 """
@@ -69,8 +69,8 @@ Examples:
   webhook-router events export 0190… --as curl | sh
   webhook-router events export 0190… --as payload > push.json
 
-A case expects what the running rules say of the event, so it passes at once: change what it expects to what is right,
-and mend the rules until it passes again. Headers and query parameters with credentials and signatures are left out;
+A case expects what the running rules do with the event, so it passes at first. Change what it expects to what is right,
+then correct the rules until it passes again. Headers and query parameters with credentials and signatures are left out;
 standard error names them. A payload is written as it is: look for secrets in it before you share it.
 
 Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
@@ -85,14 +85,14 @@ Examples:
   webhook-router events replay --reroute 0190… --rules rules.yaml
   webhook-router events replay --reroute --source github --since 2h --dry-run
 
-Use --reroute after you added or corrected a rule: it adds the deliveries which the rules plan and the event does not
-have yet; with --again, also those that it has. If the daemon runs other rules, an action that it does not know runs as
-the rules given here define it. To replay deliveries by a filter, see `deliveries replay`.
+Use --reroute after you added or corrected a rule: it adds the deliveries that the rules plan and the event does not
+have yet; with --again, also those that it has. If the daemon runs other rules and does not know an action, the action
+runs as the rules given here define it. To replay deliveries by a filter, see `deliveries replay`.
 Exit codes: 0 done, 1 one of the IDs does not exist, the rules are invalid, or there is no store, 2 wrong usage.
 """
 
 
-_REPLAYED = [state for state in State if state is not State.SKIPPED]  #: without --state; as with ids of deliveries
+_REPLAYED = [state for state in State if state is not State.SKIPPED]  #: the default of --state
 
 
 @click.group()
@@ -194,7 +194,7 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
         routing = opened.routing(event_id)
         rules = opened.ruleset(routing.ruleset) if routing is not None else None
     if event is None:
-        click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
+        click.echo(f"webhook-router: the event {event_id} was pruned in the meantime", err=True)
         sys.exit(1)
     if as_json:
         listed = [delivery_json(d, waits, now_ms()) for d in deliveries]
@@ -224,7 +224,7 @@ def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
     with closing(open_store(store)) as opened:
         event = opened.event(resolve_id(opened, event_id, find_event))
         if event is None:
-            click.echo("webhook-router: the event was pruned meanwhile", err=True)
+            click.echo("webhook-router: the event was pruned in the meantime", err=True)
             sys.exit(1)
         running = running_ruleset(opened) if now else None
         try:
@@ -260,11 +260,11 @@ def export(event_id: str, form: str, rules: Path | None, to: str | None, store: 
 
     for flag, given, of in (("--rules", rules, "case"), ("--to", to, "curl")):
         if given is not None and form != of:
-            raise click.UsageError(f"{flag} goes with --as {of}")
+            raise click.UsageError(f"{flag} needs --as {of}")
     with closing(open_store(store)) as opened:
         event = opened.event(resolve_id(opened, event_id, find_event))
         if event is None:
-            _fail("the event was pruned meanwhile")
+            _fail("the event was pruned in the meantime")
         ruleset = _expected_rules(opened, rules) if form == "case" else None
     if form == "payload":
         print_body(event.body)
@@ -272,7 +272,7 @@ def export(event_id: str, form: str, rules: Path | None, to: str | None, store: 
     if ruleset is None:
         exported = as_curl(event, to or "http://127.0.0.1:8080")
     elif event.source not in ruleset.sources:
-        _fail(f"these rules have no source {safe(event.source)}; name others: --rules FILE")
+        _fail(f"these rules have no source {safe(event.source)}; name other rules: --rules FILE")
     else:
         try:
             exported = as_case(event, ruleset)
@@ -288,7 +288,7 @@ def _expected_rules(store: "OperatorStore", rules: Path | None) -> "Ruleset":
 
     if rules is None:
         return running_ruleset(store) or _fail(
-            "the store has no rules that a daemon ran and that still compile; name the rules file: --rules FILE"
+            "the store has no recorded rules that still compile; name the rules file: --rules FILE"
         )
     loaded = loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
@@ -342,15 +342,15 @@ def replay(
                 "without --reroute give ids; `deliveries replay` takes --source, --since and --state"
             )
         if rules is not None or again:
-            raise click.UsageError("--rules and --again go with --reroute")
+            raise click.UsageError("--rules and --again need --reroute")
         if not ids:
-            raise click.UsageError("say which events to replay: their ids")
+            raise click.UsageError("give the ids of the events to replay")
         _replay(ids, [State(state) for state in states] or _REPLAYED, store, dry_run=dry_run, as_json=as_json)
         return
     if states:
-        raise click.UsageError("--state goes without --reroute")
+        raise click.UsageError("--state can't be used with --reroute")
     if bool(ids) == (which != EventFilter()):
-        raise click.UsageError("say which events to plan again: either ids, or --source, --since, --until")
+        raise click.UsageError("give the events to plan again: either ids, or --source, --since, --until")
     from router.cli.commands.reroute import reroute as run_reroute  # noqa: PLC0415 - `--help` need not wait
 
     run_reroute(ids or which, rules or Path("rules.yaml"), store, again=again, dry_run=dry_run, as_json=as_json)

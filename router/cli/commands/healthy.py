@@ -28,7 +28,7 @@ it with WEBHOOK_ROUTER_ADMIN_TOKEN or --admin-token-file, as to `serve`. Exit co
 def healthy(admin: str, admin_token_file: Path | None, admin_tls_cert: Path | None, *, ready: bool) -> None:
     """Query the daemon."""
     if admin == "off":
-        raise click.UsageError("with --admin off no listener answers; let the daemon listen on loopback")
+        raise click.UsageError("--admin off leaves no listener to query; run the daemon with --admin 127.0.0.1:8081")
     daemon = DaemonClient.of(admin, given_token(admin_token_file), admin_tls_cert)
     status, body = daemon.ask("GET", "/-/ready" if ready else "/-/healthy", SECONDS)
     if status == 200:
@@ -40,7 +40,7 @@ def healthy(admin: str, admin_token_file: Path | None, admin_tls_cert: Path | No
 
 def _reason(status: int, body: bytes) -> str:
     if status == 401:
-        return "the admin listener wants a token: WEBHOOK_ROUTER_ADMIN_TOKEN, or --admin-token-file"
+        return "the admin listener needs a token: set WEBHOOK_ROUTER_ADMIN_TOKEN, or give --admin-token-file"
     try:
         checks = json.loads(body)
     except ValueError:

@@ -25,10 +25,10 @@ Examples:
   webhook-router import adnanh --template hooks.json.tmpl          (a file for `webhook -template`)
   webhook-router import adnanh hooks.json | less
 
-Each hook becomes a source, with the same path, and a rule. What means something else here is said in a comment at its
-place and in a summary. A hook of which a part can't be carried over is switched off. Secrets don't get into the rules
-file: it names a variable for each, and --secrets writes their values. Exit codes: 0 every hook is carried over, 1 one
-is not, or a file can't be read, 2 wrong usage.
+Each hook becomes a source, with the same path, and a rule. Where a part works differently here, a comment beside it
+and the summary say how. A hook with a part that can't be carried over is switched off. Secrets don't get into the rules
+file: it names an environment variable for each, and --secrets writes their values. Exit codes: 0 every hook is carried
+over, 1 one is not, or a file can't be read, 2 wrong usage.
 """
 _SECRET_MODE, _RULES_MODE = 0o600, 0o644  #: before the umask
 
@@ -62,7 +62,7 @@ def adnanh(
 
     for file in filter(None, (output, secrets)):
         if os.path.lexists(file) and not force:
-            raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
+            raise RouterError(f"{file} already exists; give another name, or --force to overwrite it")
     hooks = _read(files, is_template=template)
     imported = import_hooks(hooks, url_prefix.strip("/"), check_in(output.parent if output else Path()))
     if len(imported.refused) == len(imported.hooks):
@@ -105,7 +105,7 @@ def _read(files: Sequence[Path], *, is_template: bool) -> "list[Hook]":
 
 
 def _as_value(secret: "NamedSecret") -> str:
-    """The value as a shell and systemd's EnvironmentFile read it. Raises RouterError."""
+    """The secret's value, quoted for a shell and for systemd's EnvironmentFile. Raises RouterError."""
     if "\n" in secret.value or "\0" in secret.value:
         raise RouterError(f"{secret.place}: the secret for {secret.variable} has several lines; set it by hand")
     if "'" not in secret.value:
@@ -140,7 +140,7 @@ def _summarize(
         lines += _section("set before serve:", [f"{one.variable}, the secret of {one.place}" for one in needed])
     elif needed:
         lines.append(f"the secrets are in {secrets}; load them before serve: set -a; . {shlex.quote(_dotted(secrets))}")
-    lines.append("what differs for every hook: docs/from-adnanh.md")
+    lines.append("differences for every hook: docs/from-adnanh.md")
     for line in lines:
         click.echo(safe(line), err=True)
 

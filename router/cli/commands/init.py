@@ -51,12 +51,12 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
         _list()
         return
     if str(file) in all_starters():
-        raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
+        raise click.UsageError(f"{file} is taken for the file's name; to start with that source, write --source {file}")
     if os.path.lexists(file) and not force:
-        raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
+        raise RouterError(f"{file} already exists; give another name, or --force to overwrite it")
     _check_path(file)
     if not sources and not _at_terminal():
-        raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(all_starters())}")
+        raise click.UsageError(f"name the sources, such as --source github; there are {', '.join(all_starters())}")
     _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
 
 
@@ -77,13 +77,13 @@ def offer_rules(file: Path) -> None:
         raise StartError(str(error)) from None
     click.echo()
     if loader(require_secrets=True).load_file(file).ruleset is None:
-        raise StartError(f"{file} is written; now set the secrets as it says above, then `webhook-router serve{name}`")
+        raise StartError(f"{file} is written; now set the secrets as shown above, then `webhook-router serve{name}`")
 
 
 def _check_path(file: Path) -> None:
     """Refuse a folder, a device or a pipe, which --force must not replace. Raises RouterError, UsageError."""
     if str(file) == "-":
-        raise click.UsageError("- would be the file's name; give another, such as rules.yaml")
+        raise click.UsageError("- is no file name here; give one, such as rules.yaml")
     if file.is_dir():
         raise RouterError(f"{file} is a folder; name the file in it, such as {file / 'rules.yaml'}")
     if file.exists() and not file.is_file():
@@ -116,7 +116,7 @@ def _ask_sources() -> "Sequence[Starter]":
             return _named([known[int(word) - 1].name if _is_number(word, len(known)) else word for word in words])
         except click.UsageError as error:
             click.echo(error.message, err=True)
-    raise RouterError("nothing was chosen; say it by --source")
+    raise RouterError("no source was chosen; name one with --source")
 
 
 def _words(texts: Sequence[str]) -> list[str]:
@@ -137,7 +137,7 @@ def _named(words: Sequence[str]) -> "Sequence[Starter]":
         if word not in known:
             near = nearest(word, known)
             cure = f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
-            raise click.UsageError(f"no source to start with is called {word!r}{cure}")
+            raise click.UsageError(f"unknown source {word!r}{cure}")
     if not words:
         raise click.UsageError(f"name at least one source; there are {', '.join(known)}")
     return [known[word] for word in dict.fromkeys(words)]
@@ -175,7 +175,7 @@ def _print_next(file: Path, chosen: "Sequence[Starter]") -> None:
         if starter.secret:
             click.echo(f"  {starter.secret}")
     click.echo(f"  webhook-router serve {name}")
-    same = ", where the secrets have the same values," if any(starter.secret for starter in chosen) else ""
-    click.echo(f"Then, in another terminal{same} an event as the provider would send it:")
+    same = " with the same secrets" if any(starter.secret for starter in chosen) else ""
+    click.echo(f"Then, in another terminal{same}, send an event as the provider would:")
     for starter in chosen:
         click.echo(f"  {starter.trial_of(str(file))}")

@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 a file is invalid, the store can't be read, or something d
     help="markdown: for a comment on a pull request, with ids and no payload.",
 )
 @click.option(
-    "--expect-same", is_flag=True, help="Exit with 1 if the deliveries differ. A move to another rule is no difference."
+    "--expect-same", is_flag=True, help="Exit with 1 if the deliveries differ. A move to another rule does not count."
 )
 @click.option(
     "--sample",
@@ -146,7 +146,7 @@ def _running(store: "OperatorStore") -> "Ruleset":
     running = running_ruleset(store)
     if running is None:
         click.echo(
-            "webhook-router: the store has no rules that a daemon ran and that still compile; "
+            "webhook-router: the store has no recorded rules that still compile; "
             "name the rules to compare with: --against FILE",
             err=True,
         )
@@ -156,8 +156,8 @@ def _running(store: "OperatorStore") -> "Ruleset":
 
 def _expect_same(report: "PlanReport") -> None:
     if report.differs:
-        click.echo("webhook-router: the new rules don't do the same", err=True)
+        click.echo("webhook-router: the new rules give a different result", err=True)
         sys.exit(1)
     if report.not_compared:
-        click.echo("webhook-router: not all events could be compared, so nobody can say that nothing differs", err=True)
+        click.echo("webhook-router: not all events could be compared, so some may differ", err=True)
         sys.exit(1)

@@ -26,7 +26,7 @@ Examples:
 
 The daemon reloads by itself when a file changes; this asks at once, and waits for the answer. It asks the admin
 listener that the store names, with the token beside the store, unless --admin and the token are given as to `serve`.
-Without an admin listener (`serve --admin off`) it sends SIGHUP, and can't say what came of it. Exit codes: 0 the file
+Without an admin listener (`serve --admin off`) it sends SIGHUP, and can't print the result. Exit codes: 0 the file
 on disk runs now, 1 it does not, or no daemon answers, 2 wrong usage.
 """
 
@@ -85,7 +85,7 @@ def _signal(store: str) -> None:
     from router.store.location import store_location  # noqa: PLC0415 - `--help` need not wait
 
     if not isinstance(store_location(store), Path):
-        raise click.UsageError("a database does not know which process is this machine's; send SIGHUP to it yourself")
+        raise click.UsageError("the store does not tell which process runs on this machine; send SIGHUP to it yourself")
     with closing(open_store(store)) as opened:
         pid = opened.owner()
     if not pid:
@@ -93,8 +93,8 @@ def _signal(store: str) -> None:
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
-        raise RouterError(f"the daemon, process {pid}, can't be told: {os.strerror(error.errno or 0)}") from None
-    click.echo(f"told process {pid} by SIGHUP; `webhook-router status` shows what came of it")
+        raise RouterError(f"can't send SIGHUP to the daemon, process {pid}: {os.strerror(error.errno or 0)}") from None
+    click.echo(f"sent SIGHUP to process {pid}; `webhook-router status` shows the result")
 
 
 def _token_beside(store: str) -> str:
@@ -144,7 +144,7 @@ def _print_refusal(status: int, answer: dict[str, Any]) -> None:
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
 
     if status == 401:
-        reason = "the admin listener wants another token: WEBHOOK_ROUTER_ADMIN_TOKEN, or --admin-token-file"
+        reason = "the admin listener refused the token: set WEBHOOK_ROUTER_ADMIN_TOKEN, or give --admin-token-file"
     else:
         reason = str(answer.get("detail") or f"it answered {status}")
     click.echo(f"webhook-router: not reloaded: {safe(reason)}", err=True)

@@ -49,7 +49,10 @@ def reroute(
         if owner is None:
             click.echo(NO_DAEMON, err=True)
         elif running.get("hash") not in (None, ruleset.hash):
-            click.echo("the daemon runs other rules; what it does not know of follows the rules given here", err=True)
+            click.echo(
+                "the daemon runs other rules; actions that it does not know run by the rules given here",
+                err=True,
+            )
     if report.missing:
         sys.exit(1)
 

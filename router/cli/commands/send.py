@@ -68,7 +68,7 @@ Exit codes: 0 the event was accepted, 1 it was refused, can't be signed, or noth
 @click.option(
     "--content-type",
     metavar="TYPE",
-    help="Content type of the body. Default: by its bytes JSON, XML or multipart; for slack and twilio a form.",
+    help="Content type of the body. Default: JSON, XML or multipart, as the body looks; for slack and twilio a form.",
 )
 @click.option("--method", metavar="METHOD", help="HTTP method. Default: the first of the source's methods.")
 @click.option("--dry-run", is_flag=True, help="Print the request, with passwords and tokens masked, and send nothing.")
@@ -126,12 +126,12 @@ def send(
         return
     response = post(request, daemon)
     if isinstance(response, NoResponse):
-        cure = "; start the daemon with webhook-router serve, or say --to" if response.refused else ""
+        cure = "; start the daemon with webhook-router serve, or give its address by --to" if response.refused else ""
         _fail(response.reason + cure)
     custom_response = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
     if 200 <= response.status < 300 and not (custom_response or event_id_of(response)):
         where = f"{request.inbound.method} {daemon}{request.inbound.path} answers {response.status}"
-        _fail(f"{where}, but with no event's id; is that the daemon? webhook-router status shows it")
+        _fail(f"{where}, but without an event id; is that the daemon? webhook-router status shows it")
     print_response(response, request, daemon, chosen, rules, as_json=as_json)
 
 
@@ -163,17 +163,17 @@ def _check_flags(
 
 
 def _unsignable(reason: str, source: "Source", problems: Sequence[Problem], rules: Path) -> NoReturn:
-    """Say why, which secrets are unset, and what to do instead."""
+    """Print why the request can't be signed, which secrets are unset, and what to do instead."""
     below = f"sources.{source.name}.verify"
     unset = [p for p in problems if p.level is Level.NOTE and (p.path == below or p.path.startswith(f"{below}."))]
     if unset:
         for problem in unset:
             click.echo(str(problem), err=True)
-        _fail(f"source {source.name} can't be signed for: {reason}; set it here as it is set for the daemon")
+        _fail(f"can't sign for source {source.name}: {reason}; set it in this shell as for the daemon")
     _fail(
-        f"source {source.name} can't be signed for: {reason}. To see what the rules would do: "
-        f"webhook-router test {rules} --source {source.name} --payload FILE; to run them, give a source with "
-        "verify: none the same rules"
+        f"can't sign for source {source.name}: {reason}. To see what the rules would do: "
+        f"webhook-router test {rules} --source {source.name} --payload FILE. To run them, add a source with "
+        "verify: none to the rules"
     )
 
 

@@ -42,7 +42,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     "--admin",
     metavar="HOST:PORT|off",
     default="127.0.0.1:8081",
-    help="Address of probes, metrics, reload and the API; off: none.",
+    help="Address of probes, metrics, reload, the API and the page; off: no such listener.",
 )
 @setting(
     "--admin-token-file",
@@ -85,7 +85,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     "--lease",
     type=click.FloatRange(3, 600),
     default=15.0,
-    help="Seconds after which other nodes take over what a node that is gone had running.",
+    help="Seconds after which other nodes take over the running deliveries of a node that is gone.",
 )
 @setting(
     "--commands",
@@ -131,7 +131,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 @setting(
     "--tls-key",
     type=click.Path(path_type=Path),
-    help="Private key of the certificate, PEM without a passphrase. By default it is in the certificate's file.",
+    help="Private key of the certificate, PEM without a passphrase. Default: in the certificate's file.",
 )
 @setting(
     "--tls-client-ca",
@@ -163,19 +163,19 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     "--backlog-old",
     default="1h",
     metavar="DURATION",
-    help="How old a target's oldest waiting delivery is when rules for the router's own events hear of it.",
+    help="Age of a target's oldest waiting delivery from which the router's own event backlog.old tells of it.",
 )
 @setting(
     "--disk-low",
     default="1GiB",
     metavar="SIZE",
-    help="How little room the store's disk has when rules for the router's own events hear of it.",
+    help="Free space on the store's disk below which the router's own event disk.low tells of it.",
 )
 @setting(
     "--source-failing",
     default="5m",
     metavar="DURATION",
-    help="How long polls of a source fail when rules for the router's own events hear of it.",
+    help="Time that polls of a source fail after which the router's own event source.failing tells of it.",
 )
 @setting(
     "--log-level",
@@ -263,7 +263,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
     if settings.processes > 1 and sys.version_info < (3, 11, 1):
         raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
     if settings.admin_url is not None and settings.admin is None:
-        raise click.UsageError("--admin-url needs the admin listener, which --admin off leaves out")
+        raise click.UsageError("--admin-url needs the admin listener: leave out --admin off")
     _check_node(settings)
     if settings.server == "waitress":
         if settings.tls is not None:

@@ -21,7 +21,7 @@ _HELP = """The known providers and their settings.
 webhook-router sources list            name them
 webhook-router sources show NAME       print what is known of one
 webhook-router init --source NAME      write a rules file for one
-webhook-router sources poll NAME       ask a polled source of the rules file once, now
+webhook-router sources poll NAME       poll a source of the rules file once, now
 """
 
 _LIST_HELP = """List the known providers, and how their requests are verified.
@@ -51,8 +51,8 @@ Examples:
   webhook-router sources poll jobs --once --dry-run
   webhook-router sources poll jobs --once --rules rules.yaml
 
-The events are stored, as a daemon's poll does it; a running daemon makes their deliveries. What a poll of the daemon
-has seen gives no event again. With --dry-run nothing is stored, and a first poll shows what start: all would give.
+The events are stored, as after a poll by the daemon; a running daemon makes their deliveries. An item that an earlier
+poll has seen gives no event again. With --dry-run nothing is stored, and a first poll shows the events of start: all.
 
 NAME is a source with poll in the rules file. Exit codes: 0 done, 1 the poll failed, 2 wrong usage.
 """
@@ -60,7 +60,7 @@ NAME is a source with poll in the rules file. Exit codes: 0 done, 1 the poll fai
 
 @click.group(help=_HELP, short_help="The known providers and their settings.")
 def sources() -> None:
-    """The providers that are known."""
+    """The known providers."""
 
 
 @sources.command("list", help=_LIST_HELP, short_help="List the known providers.")
@@ -77,7 +77,7 @@ def list_sources(*, as_json: bool) -> None:
     rows = [(one.name, one.scheme or "can't be verified", one.title) for one in found]
     print_table(("NAME", "VERIFIED BY", "PROVIDER"), rows, folding=("PROVIDER",))
     others = ", ".join(_without_preset())
-    click.echo(f"With a scheme of their own: {others}. `webhook-router init --source NAME` shows each.", err=True)
+    click.echo(f"Providers with their own scheme: {others}. `webhook-router init --source NAME` shows each.", err=True)
 
 
 @sources.command(help=_SHOW_HELP, short_help="Print what is known of a provider.")
@@ -94,7 +94,7 @@ def show(name: str, *, as_json: bool) -> None:
         raise RouterError(f"{name} has a scheme of its own: `webhook-router init --source {name}` shows its settings")
     if found is None:
         cure = did_you_mean(name, presets()) or "; webhook-router sources list names all"
-        raise RouterError(f"no provider is known as {name!r}{cure}")
+        raise RouterError(f"unknown provider {name!r}{cure}")
     if as_json:
         print_json(_as_json(found))
     else:
@@ -106,7 +106,7 @@ def show(name: str, *, as_json: bool) -> None:
 @rules_argument()
 @click.option("--once", is_flag=True, help="Poll once and end; required, since this command does nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print what would be stored, and store nothing.")
-@store_option_for("The store with the known ids, which gets the events. Optional for a dry run.")
+@store_option_for("The store that knows the items seen, and gets the events. Optional for a dry run.")
 @json_option
 def poll(name: str, rules: Path, store: str, *, once: bool, dry_run: bool, as_json: bool) -> None:  # noqa: ARG001
     """Poll a source once, now."""
@@ -143,7 +143,7 @@ def _store(text: str, *, dry: bool) -> "OperatorStore | None":
 
 
 def _without_preset() -> list[str]:
-    """Starters of sources that no preset describes."""
+    """The starters for providers without a preset."""
     from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
     from router.intake.verify.preset import presets  # noqa: PLC0415
 
@@ -165,16 +165,16 @@ def _print(preset: "Preset") -> None:
     vector = preset.vector or {}
     fields = [
         ("provider", preset.title),
-        ("documentation", f"{preset.page} (of {preset.date}; no provider was reached)"),
+        ("documentation", f"{preset.page} (as of {preset.date}; not tried with the provider itself)"),
         ("set up", _plain(preset.setup)),
         (
             "verified by",
-            f"scheme {preset.scheme}" if preset.scheme else "nothing: verify is yours to choose",
+            f"scheme {preset.scheme}" if preset.scheme else "nothing documented: choose verify yourself",
         ),
         *((f"  {key}", _shown(value)) for key, value in preset.options.items()),
         *((f"sets {key}", _shown(value)) for key, value in preset.source.items() if key != "probes"),
         *(("answers", _shown(probe)) for probe in preset.source.get("probes", ())),
-        ("left open", _plain(preset.uncovered)),
+        ("not covered", _plain(preset.uncovered)),
         ("ask for", _plain(preset.ask)),
     ]
     if preset.notes:

@@ -79,7 +79,7 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
     from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if pid is None:
-        return "none runs on this store; what follows of rules and breakers is the last one's word"
+        return "none runs on this store; rules and breakers below are from the last daemon"
     words = [f"runs, process {pid}" if pid else "runs"]
     if process.get("pid") in (None, pid):  # otherwise the note is from an earlier daemon
         if "version" in process:
@@ -88,7 +88,7 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
             words.append(f"for {span(now - process['started_at'])}")
         words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
         if processes := process.get("processes"):
-            serving = [bool(one.get("serves")) for one in processes if one.get("number")]  # 0 takes none itself
+            serving = [bool(one.get("serves")) for one in processes if one.get("number")]  # number 0 receives none
             words.append(f"{sum(serving)} of {len(serving)} intake processes serve")
     return safe(", ".join(words))
 
@@ -105,7 +105,7 @@ def _plugins(process: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _sources(rules: dict[str, Any]) -> list[tuple[str, str]]:
-    """A field for each source that says how long its events stay, or who sees them."""
+    """A field for each source with a `keep` of its own, or with limits on who sees its events."""
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.source_settings import settings_words  # noqa: PLC0415
 
@@ -146,7 +146,7 @@ def _nodes(nodes: Sequence["NodeState"], now: int) -> list[tuple[str, str]]:
         words.append(f"rules {node.rules[:12]}")
         words.append(f"for {span(now - node.started_at)}")
         if not node.lives:
-            words.append(f"LOST: not heard for {span(now - node.renewed_at)}; others take over what it had")
+            words.append(f"LOST: silent for {span(now - node.renewed_at)}; other nodes take over its deliveries")
         fields.append((f"node {safe(facts.name)}", safe(", ".join(words))))
     return fields
 
@@ -167,7 +167,7 @@ def _rules(rules: dict[str, Any], now: int) -> str:
 
 
 def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
-    """A field that says why the rules file differs from the running rules. None when they agree."""
+    """A field that says why the rules file differs from the running rules. No field if they are the same."""
     from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     drift = rules.get("drift")

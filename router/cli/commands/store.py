@@ -89,9 +89,9 @@ def check(store: str, *, as_json: bool) -> None:
                     if finding.broken > len(finding.examples)
                     else ""
                 )
-                click.echo(f"    not so: {', '.join(safe(example) for example in finding.examples)}{more}")
+                click.echo(f"    violated by: {', '.join(safe(example) for example in finding.examples)}{more}")
                 click.echo(f"    cure: {finding.cure}")
-        click.echo("the store is sound" if not bad else f"the store has {len(bad)} of {len(findings)} checks broken")
+        click.echo("the store is sound" if not bad else f"{len(bad)} of {len(findings)} checks of the store failed")
     if bad:
         sys.exit(1)
 
@@ -125,14 +125,14 @@ def copy(source: str, target: str) -> None:
 
 
 def _shown(text: str, location: object) -> str:
-    """A store as it was given; a URL without its password."""
+    """The store as the user wrote it, without the password of a URL."""
     from router.cli.printing.text import safe  # noqa: PLC0415
 
     return safe(text if isinstance(location, Path) else str(location))
 
 
 def _percent(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """Turn what is done, of how much, into steps of a progress bar of 100."""
+    """A function that takes the work done and the total, and moves a progress bar of 100 steps."""
     seen = 0
 
     def progressed(done: int, of: int) -> None:

@@ -33,8 +33,8 @@ Examples:
   webhook-router tail --json | jq 'select(.kind == "attempt" and .duration_ms > 1000)'
 
 It reads the daemon's store, and keeps following while the daemon is stopped or restarted. An attempt is printed when it
-has ended, a delivery when it is skipped for another one (latest_by, once_by). --rule and
---target print what becomes of the matching deliveries, and the events that have such a delivery.
+has ended. A delivery is printed when it is skipped for another one (latest_by, once_by). With --rule or --target, only
+the matching deliveries and their events are printed.
 Exit codes: 0 ended by Ctrl-C, 1 the store can't be read or was replaced, 2 wrong usage.
 """
 _POLL_SECONDS = 0.1  #: feels immediate; a poll that finds nothing new takes some 10 microseconds
@@ -92,7 +92,7 @@ def _follow(store: "OperatorStore", print_new: Callable[[], None]) -> None:
     """Print after each commit, for ever. Raises StoreError once the store is replaced."""
     pause, seen = _pause(), None
     while True:
-        # Read before printing: a commit during it then shows as another change.
+        # Read before printing, so that a commit during the printing counts as a new change.
         changes = store.changes()
         if changes != seen:
             seen = changes

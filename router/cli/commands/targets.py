@@ -31,8 +31,8 @@ Examples:
   webhook-router targets pause ci billing --for 2h
   webhook-router targets pause deploy-main/command      (an action that is its own target)
 
-Events are still taken. Running attempts finish. Held deliveries spend no attempts, and their give_up_after stands
-still. A pause is kept in the store: it outlives restarts. A running daemon follows within a second. For a target that
+Events are still taken. Running attempts finish. Held deliveries use no attempts, and the time of their give_up_after
+stops. A pause is kept in the store: it outlives restarts. A running daemon follows within a second. For a target that
 is paused already, --for replaces the end. `paused: true` in the rules file does the same as long as it stands there.
 Exit codes: 0 done, 1 there is no such target or no store, 2 wrong usage.
 """
@@ -44,7 +44,7 @@ Examples:
   webhook-router targets resume ci
   webhook-router targets resume ci billing
 
-Deliveries whose time has come go at once, within the target's rate and concurrency. What the rules file pauses stays
+Deliveries that are due start at once, within the target's rate and concurrency. What the rules file pauses stays
 paused. Exit codes: 0 done, 1 there is no such target or no store, or the rules file pauses it, 2 wrong usage.
 """
 

@@ -60,7 +60,7 @@ each of its items is an event. With --expect, exactly the named rules must match
 @click.option(
     "--content-type",
     metavar="TYPE",
-    help="Content type of the body. Default: that of --header; else by its bytes JSON, XML or multipart.",
+    help="Content type of the body. Default: that of --header; else JSON, XML or multipart, as the body looks.",
 )
 @click.option("--received-at", metavar="TIME", help="When it was received: 2024-05-01T09:30:00+02:00. Default: now.")
 @click.option(
@@ -109,15 +109,17 @@ def test(
 
     if cases:
         if payload or event_id or expected or expect_none or received_at:
-            raise click.UsageError("--cases brings its own payloads and expectations")
+            raise click.UsageError(
+                "--cases can't go with --payload, --event, --expect or --received-at: the file has them"
+            )
         _test_cases(rules, cases, junit, as_json=as_json)
         return
     if payload is None and event_id is None:
         raise click.UsageError("give one of --payload, --event and --cases")
     if junit is not None:
-        raise click.UsageError("--junit goes with --cases")
+        raise click.UsageError("--junit needs --cases")
     if expected and expect_none:
-        raise click.UsageError("--expect and --expect-none exclude each other")
+        raise click.UsageError("give --expect or --expect-none, not both")
     loaded = loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
         _fail_with(loaded.problems)
@@ -162,7 +164,7 @@ class _Answer:
     body: bytes
     headers: Sequence[tuple[str, str]]
     content_type: str | None
-    given: Mapping[str, object]  #: flags that are about requests of senders
+    given: Mapping[str, object]  #: flags that fit only requests of senders
 
 
 def _test_answer(
@@ -175,7 +177,7 @@ def _test_answer(
     explained: bool,
     as_json: bool,
 ) -> None:
-    """Show what the events of a recorded answer would do; `expected` are the rules that have to match any of them."""
+    """Show what the events of a recorded answer would do. Each rule in `expected` must match at least one of them."""
     from router.cli.printing.polls import beginning  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415
     from router.rules.dry_run.answer import preview_answer, together  # noqa: PLC0415
@@ -183,7 +185,7 @@ def _test_answer(
     for flag, value in answer.given.items():
         if value:
             raise click.UsageError(
-                f"{flag}: source {source.name} is polled; --payload is a recorded answer of the service"
+                f"{flag} does not fit: source {source.name} is polled, so --payload is a recorded answer of the service"
             )
     typed = next((value for name, value in answer.headers if name.lower() == "content-type"), None)
     try:
@@ -223,7 +225,7 @@ def _own_example(ruleset: "Ruleset", kind: str, now: int) -> "Event | None":
     if "." not in kind:
         return None
     if kind not in KINDS:
-        _fail(f'no event of the router itself is called "{kind}"{did_you_mean(kind, KINDS)}')
+        _fail(f'the router has no own event "{kind}"{did_you_mean(kind, KINDS)}')
     if SOURCE in ruleset.sources:
         _fail(f'"{SOURCE}" is a source of this file, so no rule can listen to the router\'s own events; rename it')
     return sample_event(kind, now)
@@ -236,7 +238,7 @@ def _stored_event(store: str, event_id: str) -> "Event":
         event_id = resolve_id(opened, event_id, find_event)
         event = opened.event(event_id)
     if event is None:
-        _fail(f"the event {event_id} was pruned meanwhile")
+        _fail(f"the event {event_id} was pruned in the meantime")
     return event
 
 

@@ -1,6 +1,6 @@
 """Colors of tables and fields on a terminal: what failed is red, what waits yellow, what is done green.
 
-None is used in a pipe or file, with NO_COLOR (no-color.org), or on a terminal that has none.
+No color is used in a pipe or file, with NO_COLOR (no-color.org), or on a terminal without colors.
 """
 
 import os
@@ -19,7 +19,7 @@ _STATES = {
     "dead": "red",
     "open": "red",
     "half-open": "yellow",
-}  #: by the word that a cell begins with
+}  #: the color of a cell, by its first word
 _COUNTS = {
     "dead": "red",
     "fail": "red",
@@ -28,8 +28,13 @@ _COUNTS = {
     "change": "yellow",
     "come": "green",
     "mend": "green",
-}  #: by the heading of a number that is not 0
-_NOTED = {"paused": "yellow", "waits for": "yellow", "error": "red", "file": "red"}  #: by the heading of any text
+}  #: the color of a number other than 0, by its heading
+_NOTED = {
+    "paused": "yellow",
+    "waits for": "yellow",
+    "error": "red",
+    "file": "red",
+}  #: any text, by its heading
 _WORST_FIRST = ("dead", "pending", "running", "succeeded")
 
 
@@ -39,7 +44,7 @@ def colors_on() -> bool:
 
 
 def color_of(heading: str, cell: str) -> str | None:
-    """The color of a cell below this heading, or of a field with this name; None for the usual one."""
+    """The color of a cell below this heading, or of a field with this name. None for the usual color."""
     cell = cell.strip()
     if heading in ("state", "breaker", "outcome"):
         return _STATES.get(cell.replace(",", " ").partition(" ")[0])
@@ -51,6 +56,6 @@ def color_of(heading: str, cell: str) -> str | None:
 
 
 def colored(heading: str, cell: str) -> str:
-    """The text in its color, where colors are on."""
+    """The text in its color, if colors are on."""
     color = color_of(heading, cell) if colors_on() else None
     return cell if color is None else click.style(cell, fg=color)

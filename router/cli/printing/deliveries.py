@@ -19,7 +19,7 @@ from router.operate.held import hold_words
 from router.operate.serialize import attempt_duration_ms
 from router.operate.waits import Waiting, Waits
 
-_WIDE = 130  #: columns that a terminal needs to show a delivery on one line
+_WIDE = 130  #: the width of a terminal that shows a delivery on one line, in characters
 
 
 def print_deliveries(deliveries: Sequence[Delivery], now: int, waits: Waits) -> None:
@@ -76,7 +76,7 @@ _WAIT_TEXTS = {
     Wait.RATE: "waits for the target's rate",
     Wait.BREAKER: "waits for the target's breaker",
     Wait.CONCURRENCY: "waits for an attempt at the target to end",
-    Wait.LATEST: "waits for the attempt at an earlier one of its latest_by value",
+    Wait.LATEST: "waits for a running attempt of an earlier delivery with the same latest_by value",
 }
 
 

@@ -35,7 +35,7 @@ def print_event(
     routing: Routing | None = None,
     rules: RulesetText | None = None,
 ) -> None:
-    """Print an event with its headers and deliveries; `routing` is what the rules said of it, `rules` their text."""
+    """Print an event with its headers and deliveries. `routing` has the rules that matched, `rules` their text."""
     print_fields(
         [
             ("event", e.id),
@@ -65,10 +65,10 @@ def _routing_fields(routing: Routing | None, rules: RulesetText | None, received
 
 
 def rules_words(ruleset_hash: str, text: RulesetText | None, received_at: int) -> str:
-    """Rules by their hash, and the time since when they ran: `1a2b3c4d5e6f, first run 2026-01-31 12:00:00 CET`."""
+    """The hash of rules, and when they first ran: `1a2b3c4d5e6f, first run 2026-01-31 12:00:00 CET`."""
     if text is None:
-        return f"{ruleset_hash[:12]}, whose text is gone"
-    # Of a text that an earlier version recorded, only a later time is known.
+        return f"{ruleset_hash[:12]}, its text is gone"
+    # An earlier version recorded no first time; what is stored is then a later one.
     known = text.first_at is not None and text.first_at <= received_at
     return (
         f"{ruleset_hash[:12]}, first run {local_time(text.first_at)}" if known and text.first_at else ruleset_hash[:12]

@@ -9,19 +9,19 @@ from router.operate.explain_event import ExplainedEvent
 
 
 def print_explanation(event: Event, found: ExplainedEvent) -> None:
-    """Print which rules were asked, and what each says of the event."""
+    """Print which rules were evaluated, and why each matched or did not."""
     click.echo(f"event {event.id}, received {local_time(event.received_at)}")
     click.echo(_rules_line(event, found))
     if found.shown is None:
         click.echo(f"these rules can't be used: {found.unusable}")
         if found.recorded is not None:
-            click.echo("what they said then:")
+            click.echo("their result was recorded then:")
             _print_recorded(found.recorded)
         if not found.now:
-            click.echo("by the rules that run now: webhook-router events explain --now " + event.id)
+            click.echo("for the rules that run now: webhook-router events explain --now " + event.id)
         return
     if found.now and found.recorded is not None and found.recorded.matched != found.shown.matched:
-        click.echo(f"the rules of then said otherwise: matched {_names(found.recorded)}")
+        click.echo(f"a different result was recorded then: matched {_names(found.recorded)}")
     click.echo()
     print_preview(found.shown.as_json())
     for rule in found.shown.explained or ():

@@ -13,7 +13,7 @@ from router.operate.plan.report import NOT_COVERED, AnswerEntry, Entry, EntryKey
 from router.operate.plan.words import WORDS
 
 Show = Callable[[str], str]
-"""Shows a name or a reason, which others have written."""
+"""Makes a name or reason safe to print. People outside may have written it."""
 
 _HEADINGS = ("rule", "matched before", "after", "come", "go", "change", "fail", "mend", "move")
 
@@ -103,7 +103,7 @@ def _entry_words(entry: Entry, show: Show = safe, *, with_reason: bool = True) -
 
 def _place(key: EntryKey) -> str:
     names = dict.fromkeys("/".join(side) for side in (key.before, key.after) if side is not None)
-    to = "" if key.target in names else f" to {key.target}"  # else it is the action's own
+    to = "" if key.target in names else f" to {key.target}"  # otherwise the target is the action itself
     return f"{' → '.join(names) or 'more'} ({key.type}{to})"
 
 

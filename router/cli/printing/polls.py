@@ -1,4 +1,4 @@
-"""Prints what a poll came to."""
+"""Prints the result of a poll."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def print_poll(ruleset: "Ruleset", source: "Source", report: "PollReport", *, dr
 
 
 def poll_json(ruleset: "Ruleset", report: "PollReport", *, dry: bool) -> dict[str, Any]:
-    """As `sources poll --json` prints it."""
+    """The report as `sources poll --json` prints it."""
     return {
         "source": report.state.source,
         "items": report.items,

@@ -21,7 +21,7 @@ def print_preview(result: dict[str, Any]) -> None:
         answer = result["answer"]
         other = "this" if "respond" in result else "202"
         within = as_duration(answer["within_ms"] / 1000)
-        click.echo(f"the sender hears the answer of {answer['from']} within {within}, else {other}")
+        click.echo(f"the sender gets the answer of {answer['from']} if it comes within {within}, else {other}")
     if "respond" in result:
         _print_reply(result["respond"])
     for error in result.get("errors", ()):
@@ -64,11 +64,11 @@ def _group_lines(delivery: dict[str, Any]) -> Iterator[str]:
         yield f"begins when nothing newer has come for {wait}, after {most} at the latest"
     if "once_key" in delivery:
         within = as_duration(delivery["within_ms"] / 1000)
-        yield f"skipped if an earlier one of {delivery['once_key']} came within {within}"
+        yield f"skipped if an earlier delivery of {delivery['once_key']} came within {within}"
 
 
 def print_explained(rule: ExplainedRule) -> None:
-    """Print a rule's verdict, and below it each condition's."""
+    """Print the verdict of a rule, then the result of each condition."""
     marks = {"matched": "+", "unmatched": "-", "error": "!", "not tried": " "}
     click.echo(
         f"\n{marks[rule.verdict]} {rule.rule}: {rule.verdict}" + (f", since {rule.reason}" if rule.reason else "")

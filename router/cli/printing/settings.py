@@ -16,7 +16,7 @@ def print_settings(ruleset: Ruleset) -> None:
 
 
 def _as_written(settings: Any) -> Any:
-    """Settings with their units, without empty lists and without `optional: false`."""
+    """Settings as a rules file has them: with units, without empty lists and `optional: false`."""
     if isinstance(settings, (list, tuple)):
         return [_as_written(item) for item in settings]
     if not isinstance(settings, dict):

@@ -1,4 +1,4 @@
-"""Texts for a terminal: made safe, and times in the local zone; beside the words that the page uses too.
+"""Texts for a terminal: control characters escaped, times in the local zone. The page uses some of the words too.
 
 Texts from senders may hold anything. `safe` escapes control characters; no markup is ever interpreted.
 """

@@ -15,7 +15,7 @@ from router.cli.sender.request import SignedRequest
 
 CONNECT_SECONDS = 10.0  #: for the connection, and for each read of the response
 RESPONSE_SECONDS = 30.0  #: for the whole exchange; the daemon itself responds within 10
-RESPONSE_BYTES = 64 * 1024  #: that are read of the response
+RESPONSE_BYTES = 64 * 1024  #: the most that is read of the response
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def send(request: SignedRequest, to: Destination) -> DaemonResponse | NoResponse
             response = _exchange(request, to, connection)
         finally:
             timer.cancel()
-        # A response that the timer cut off would look like a short one.
+        # A response that the timer cut off looks like a short one.
         return _too_late(to) if timed_out.is_set() else response
     except ConnectionRefusedError:
         return NoResponse(f"nothing listens at {to}", refused=True)
@@ -69,12 +69,12 @@ def send(request: SignedRequest, to: Destination) -> DaemonResponse | NoResponse
     except ssl.SSLError as error:
         return NoResponse(f"no TLS connection to {to}: {error.reason or 'the certificate or protocol is not accepted'}")
     except TimeoutError:
-        cure = "; if no TLS is spoken there, write http://" if to.tls else ""
+        cure = "; if it does not speak TLS, write http://" if to.tls else ""
         return NoResponse(f"{to} did not answer in time{cure}")
     except (OSError, http.client.HTTPException, ValueError) as error:
         if timed_out.is_set():
             return _too_late(to)
-        return NoResponse(f"no answer that is HTTP came from {to} ({type(error).__name__}); is that the daemon?")
+        return NoResponse(f"{to} did not answer in HTTP ({type(error).__name__}); is that the daemon?")
     finally:
         connection.close()
 

@@ -15,7 +15,7 @@ from router.cli.sender.request import SignedRequest
 from router.rules.source import Source
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PRINTED_CHARS = 1000  #: characters that are printed of an unexpected response
+_PRINTED_CHARS = 1000  #: the most that is printed of an unexpected response
 
 
 def event_id_of(response: DaemonResponse) -> str | None:
@@ -89,13 +89,13 @@ def _print_accepted(
 
 
 def _signature_text(source: Source) -> str:
-    return f"as scheme {source.scheme} asks" if source.verifier.verifies else "unsigned, as the source takes it"
+    return f"as scheme {source.scheme} asks" if source.verifier.verifies else "unsigned: the source verifies nothing"
 
 
 _CURES = {
-    401: "has the daemon the same secret as this shell, and do both clocks agree?",
+    401: "does the daemon have the same secret as this shell, and do both clocks agree?",
     404: "does the daemon run these rules? webhook-router status shows it",
-    405: "--method says another one",
+    405: "choose another with --method",
 }
 
 

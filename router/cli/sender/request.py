@@ -28,7 +28,7 @@ class SignedRequest:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """All headers but those of the connection."""
+        """All headers except those of the connection."""
         return self.inbound.headers + self.signed.headers
 
     @property
@@ -68,7 +68,7 @@ def signed_request(
 ) -> SignedRequest | Unsignable:
     """The request that the source's sender would make at `now` (ms).
 
-    `headers` come from the user: none of these names is added again.
+    `headers` come from the user. They replace headers of the same names.
     """
     names = {name.lower() for name, _ in headers}
     sent = [item for item in headers if item[0].lower() != "content-type" or content_type is None]
@@ -88,18 +88,18 @@ def signed_request(
 
 
 def header_fault(name: str, value: str) -> str | None:
-    """Why this header can't be sent; None: it can."""
+    """Why this header can't be sent. None if it can."""
     if not HEADER_NAME.fullmatch(name):
         return "a header's name is letters, digits and -"
     if name.lower() in _CONNECTION_HEADERS:
-        return f"{name} belongs to the connection, and is set by itself"
+        return f"{name} belongs to the connection; the command sets it by itself"
     if not _VALUE.fullmatch(value):
         return f"the value of {name} has characters that no header can carry"
     return None
 
 
 def usual_type_of(profile: SenderProfile, body: bytes) -> str:
-    """The content type that the provider gives such a body."""
+    """The content type that the provider usually sends with such a body."""
     looks_like_json = body.lstrip().startswith((b"{", b"[", b'"'))
     found = usual_type(body)
     return FORM_TYPE if profile.form and body and not looks_like_json and found == "application/json" else found

@@ -9,8 +9,8 @@ _HEADER = """\
 # Rules of webhook-router, written by `webhook-router init`. Change them whenever you like. A running daemon loads a
 # saved change within a second, or logs where the mistake is and keeps the old rules.
 #
-#   webhook-router check {file}      is the file right?
-#   webhook-router serve {file}      do it
+#   webhook-router check {file}      find mistakes in the file
+#   webhook-router serve {file}      run the daemon
 #
 # Providers reach this machine by your reverse proxy or tunnel: put its address where hooks.example.com stands below.
 version: 1

@@ -16,7 +16,7 @@ import yaml
 
 _PARTS = re.compile(r"\Ax-starter:\n.*?^sources:\n(?P<sources>.*?)^rules:\n(?P<rules>.*)\Z", re.DOTALL | re.MULTILINE)
 _USUAL_FILE = "rules.yaml"
-_FIRST = ("github", "gitlab", "stripe", "slack", "deepgram")  #: in a list, the most common ones come first
+_FIRST = ("github", "gitlab", "stripe", "slack", "deepgram")  #: they come first in a list, as the most common ones
 _LAST = ("standard-webhooks", "hmac", "internal")
 
 
@@ -26,7 +26,7 @@ class Starter:
 
     name: str
     title: str  #: one line that describes the source
-    secret: str  #: the shell command that sets its secret; empty: it has none
+    secret: str  #: the shell command that sets its secret; empty if it has none
     trial: str  #: the shell command that tries its rule, for a file rules.yaml
     sources: str  #: the lines below `sources:`
     rules: str  #: the lines below `rules:`
@@ -65,7 +65,7 @@ def _read(file: str, text: str) -> Starter:
 
 
 def nearest(word: str, known: Mapping[str, Starter]) -> str | None:
-    """The starter for a mistyped word: one with a similar name, or with the word in its title."""
+    """The name of the starter that a mistyped word means: a similar name, or the word is in its title."""
     similar = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
     if similar:
         return similar[0]

@@ -15,7 +15,7 @@ _ONLY_THE_PROVIDER_SIGNS = ("ecdsa", "jwt", "sns", "paypal-certificate")
 
 @cache
 def all_starters() -> dict[str, Starter]:
-    """Those that are written by hand, then those of the other presets, by name."""
+    """All starters by name: those written by hand, then those of the other presets."""
     written = starters()
     made = {name: preset_starter(preset) for name, preset in sorted(presets().items()) if name not in written}
     return {**written, **made}

@@ -6,26 +6,25 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import structlog
 
+from router.daemon.launch import Launch
 from router.daemon.processes.child import serve
 from router.daemon.processes.forkserver import end_forkserver, forkserver, start_process
 from router.daemon.processes.frames import Kind, pack
 from router.daemon.processes.large_requests import queue
 from router.daemon.processes.member import Answer, Member
-from router.daemon.processes.start import LARGE, Logging, ProcessStart, RulesToLoad
-from router.daemon.settings import Settings
+from router.daemon.processes.start import LARGE, ProcessStart, RulesToLoad
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import Problem, RulesError, StartError
 from router.http.binding import listen
 from router.http.limits import BUSY_SECONDS
 from router.http.loops import new_event_loop
 from router.intake.first_answer import Answers
-from router.observe.logging.setup import LineLogger
 from router.observe.metrics import Metrics
 from router.rules.ruleset import Ruleset
 from router.store.contract import EventSink
@@ -57,20 +56,15 @@ class IntakeProcesses:
 
     def __init__(
         self,
-        settings: Settings,
-        environ: Mapping[str, str],
-        logging: Logging,
-        lines: LineLogger,
+        launch: Launch,
         store: EventSink,
         metrics: Metrics,
         ruleset: Ruleset,
         answers: Answers,
     ) -> None:
         """Bind the listen address. Raises StartError."""
-        self._settings = settings
-        self._environ = dict(environ)
-        self._logging = logging
-        self._lines = lines
+        self._launch = launch
+        self._settings = settings = launch.settings
         self._answers = answers
         self._store = store
         self._metrics = metrics
@@ -277,9 +271,10 @@ class IntakeProcesses:
         return process.exitcode
 
     def _start(self, place: _Place) -> None:
+        launch = self._launch
         ours, theirs = socket.socketpair()
-        member = Member(place.number, self._store, self._metrics, self._lines, self._answers, self._member_changed)
-        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules, CLOCK.encode())
+        member = Member(place.number, self._store, self._metrics, launch.lines, self._answers, self._member_changed)
+        start = ProcessStart(place.number, self._settings, launch.environ, launch.logging, self._rules, CLOCK.encode())
         ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
         try:
             process = self._context.Process(target=serve, args=(theirs, *ends, start), daemon=True)

@@ -15,16 +15,15 @@ import structlog
 from router import __version__
 from router.admin.page.view import Problem
 from router.admin.reading import Reading
+from router.daemon.launch import Launch
 from router.daemon.processes.forkserver import end_forkserver, forkserver, start_process
-from router.daemon.processes.start import Logging, RulesToLoad
-from router.daemon.settings import Settings
+from router.daemon.processes.start import RulesToLoad
 from router.daemon.view_process.child import serve_views
 from router.daemon.view_process.messages import CHANNELS, Answer, Channel, Question, Ready, ViewStart
 from router.daemon.view_process.pings import PING_SECONDS, Pings
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
-from router.observe.logging.setup import LineLogger
 from router.rules.ruleset import CurrentRuleset, Ruleset
 
 READINGS = 5  #: readings within WITHIN_SECONDS, while events arrive, that start it; an open page asks more often
@@ -57,17 +56,13 @@ class ViewProcess:
 
     def __init__(
         self,
-        settings: Settings,
-        environ: Mapping[str, str],
-        logging: Logging,
-        lines: LineLogger,
+        launch: Launch,
         current: CurrentRuleset,
         busy: Callable[[], bool],
         checks: Callable[[], Mapping[str, bool]],
     ) -> None:
-        """`busy`: whether events are arriving; `lines` takes the lines of its log."""
-        self._told = settings, dict(environ), logging
-        self._lines = lines
+        """`busy`: whether events are arriving."""
+        self._launch = launch
         self._current = current
         self._busy = busy
         self._checks = checks
@@ -156,7 +151,7 @@ class ViewProcess:
 
     def _read(self, answer: Answer) -> Reply | None:
         for line in answer.lines:
-            self._lines.warning(line)
+            self._launch.lines.warning(line)
         if answer.problem is not None:
             raise Problem(*answer.problem)
         if answer.store_error:
@@ -200,12 +195,12 @@ class ViewProcess:
         self._start_at = time.monotonic() + WITHIN_SECONDS
 
     def _begin(self, ruleset: Ruleset) -> _Process:
-        settings, environ, logging = self._told
-        rules = RulesToLoad(1, ruleset.text, str(settings.rules))
+        launch = self._launch
+        rules = RulesToLoad(1, ruleset.text, str(launch.settings.rules))
         context = forkserver()
         pairs = [context.Pipe() for _ in range(CHANNELS + 1)]  # one for pings
         ours, theirs = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
-        start = ViewStart(settings, environ, logging, rules, os.getpid())
+        start = ViewStart(launch.settings, launch.environ, launch.logging, rules, os.getpid())
         process = context.Process(target=serve_views, args=(theirs[1:], theirs[0], start), daemon=True)
         try:
             start_process(process, self._forked_from)

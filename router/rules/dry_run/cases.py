@@ -207,7 +207,7 @@ def _own_case(ruleset: Ruleset, node_path: NodePath, case: CaseOptions, file: Pa
     if others:
         node_path.at(others[0]).error("an event of the router itself has its own; leave this out, or event")
     elif kind not in KINDS:
-        node_path.at("event").error(f'no event of the router itself is called "{kind}"{did_you_mean(kind, KINDS)}')
+        node_path.at("event").error(f'the router has no own event "{kind}"{did_you_mean(kind, KINDS)}')
     elif SOURCE in ruleset.sources:
         node_path.at("event").error(f'"{SOURCE}" is a source of the rules file, so no rule can listen to own events')
     elif case.payload is not None and not isinstance(case.payload, dict):

@@ -68,7 +68,7 @@ def test_an_event_is_explained_by_the_current_rules(ran: Ran) -> None:
     text = ran.commands.run("events", "explain", "last", "--now").stdout
 
     assert f"by the rules that run now, {ran.now.hash[:12]}" in text
-    assert "the rules of then said otherwise: matched deploy\n" in text
+    assert "a different result was recorded then: matched deploy\n" in text
     assert "matched: no rule" in text
     found = ran.commands.json("events", "explain", "last", "--now")
     assert (found["rules"]["of"], found["matched"], found["recorded"]["matched"]) == ("now", [], ["deploy"])
@@ -125,6 +125,6 @@ def test_a_shown_event_says_that_its_rules_are_gone(ran: Ran) -> None:
     ran.receive(replace(ran.then, hash="0" * 64))
 
     assert (
-        "rules     000000000000, whose text is gone\nmatched   no rule\n"
+        "rules     000000000000, its text is gone\nmatched   no rule\n"
         in ran.commands.run("events", "show", "last").stdout
     )

@@ -129,7 +129,7 @@ def test_no_file_is_overwritten_without_force(init: Init, tmp_path: Path) -> Non
     for file in ("rules.yaml", "elsewhere.yaml"):
         done = init(file, "--source", "github")
         assert (done.returncode, done.stdout) == (1, "")
-        assert f"{file} is there already; give another name, or --force" in done.stderr
+        assert f"{file} already exists; give another name, or --force" in done.stderr
     assert (tmp_path / "rules.yaml").read_text() == "mine"
 
     assert init("--source", "github", "--force").returncode == 0
@@ -179,7 +179,7 @@ def test_the_error_for_an_unknown_source_suggests_the_nearest(init: Init, word: 
 
 
 def test_sources_can_be_separated_by_commas(init: Init, tmp_path: Path) -> None:
-    assert "say --source github" in init("github").stderr
+    assert "write --source github" in init("github").stderr
 
     init("--source", "github,stripe")
 
@@ -191,7 +191,7 @@ def test_init_asks_nothing_without_a_terminal(init: Init, tmp_path: Path) -> Non
     done = init()
 
     assert done.returncode == 2
-    assert "say which sources, such as --source github; there are github" in done.stderr
+    assert "name the sources, such as --source github; there are github" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -212,7 +212,7 @@ def test_init_gives_up_after_several_invalid_answers(store_commands: StoreComman
     code, shown = store_commands.on_a_terminal("init", answer="x\n0\n-1\n")
 
     assert code == 1
-    assert "nothing was chosen" in shown
+    assert "no source was chosen" in shown
     assert not (store_commands.folder / "rules.yaml").exists()
 
 

@@ -49,7 +49,7 @@ def test_reload_says_which_rules_run_or_why_the_old_rules_stay(start: Callable[.
     wrong.write_text("0123456789abcdef0123")
     stranger = run_in_process("reload", "--admin-token-file", str(wrong), folder=tmp_path)
     assert stranger.returncode == 1
-    assert "the admin listener wants another token" in stranger.stderr
+    assert "the admin listener refused the token" in stranger.stderr
 
 
 def test_reload_sends_a_signal_to_a_daemon_without_an_admin_listener(store_commands: StoreCommands) -> None:
@@ -62,7 +62,7 @@ def test_reload_sends_a_signal_to_a_daemon_without_an_admin_listener(store_comma
     finally:
         signal.signal(signal.SIGHUP, before)
 
-    assert done.stdout.startswith(f"told process {os.getpid()} by SIGHUP; ")
+    assert done.stdout.startswith(f"sent SIGHUP to process {os.getpid()}; ")
     assert heard == [signal.SIGHUP]
 
 
@@ -70,4 +70,4 @@ def test_reload_says_when_no_daemon_runs(tmp_path: Path) -> None:
     done = run_in_process("reload", "--admin", "127.0.0.1:9", folder=tmp_path)
 
     assert done.returncode == 1
-    assert "the daemon at 127.0.0.1:9 can't be asked: Connection refused; does it run?" in done.stderr
+    assert "the daemon at 127.0.0.1:9 can't be reached: Connection refused; does it run?" in done.stderr

@@ -62,11 +62,11 @@ def test_deliveries_are_found_by_their_event(
 def test_a_search_that_ends_early_says_how_to_go_on(store_commands: StoreCommands, ids: list[str]) -> None:
     done = store_commands.run("events", "list", "--where", "$.n: 1", "--scan", "1")
 
-    assert "looked at the newest 1 event; older ones: --until 20" in done.stderr
+    assert "looked at the newest 1 event; to look further: --until 20" in done.stderr
     until = done.stderr.split("--until ")[1].split(",")[0]
     assert store_commands.json("events", "list", "--where", "$.n: 1", "--until", until)[0]["id"] == ids[0]
     done = store_commands.run("deliveries", "list", "--where", "$.n: 1", "--scan", "1")
-    assert "looked at the newest 1 delivery; older ones: --until 20" in done.stderr
+    assert "looked at the newest 1 delivery; to look further: --until 20" in done.stderr
 
 
 def test_the_error_for_a_wrong_condition_names_its_place(store_commands: StoreCommands) -> None:

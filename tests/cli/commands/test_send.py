@@ -134,7 +134,7 @@ def test_the_error_for_an_unset_secret_names_the_variable(send: Send) -> None:
 
     assert done.returncode == 1
     assert "rules.yaml:1:" in done.stderr
-    assert "set it here as it is set for the daemon" in done.stderr
+    assert "set it in this shell as for the daemon" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["basic", "bearer", "token-in-a-header", "gitlab-secret-token", "query"])
@@ -210,14 +210,14 @@ def raw_server() -> Iterator[Callable[[bytes], int]]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (b"", "no answer that is HTTP"),
-        (b"SSH-2.0-x\r\n", "no answer that is HTTP"),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", "no answer that is HTTP"),
+        (b"", "did not answer in HTTP"),
+        (b"SSH-2.0-x\r\n", "did not answer in HTTP"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "did not answer in HTTP"),
         (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[31mx", "answers 500; is that the daemon?\n  | \\x1b[31mx"),
         (b'HTTP/1.1 400 No\r\n\r\n{"detail": "\\u001b[2J"}', "400: \\x1b[2J"),
         (b'HTTP/1.1 400 No\r\n\r\n["detail"]', "answers 400"),
-        (b"HTTP/1.1 200 OK\r\n\r\n<html>\x1b[31m", "answers 200, but with no event's id; is that the daemon?"),
-        (b'HTTP/1.1 202 OK\r\n\r\n{"id": "; rm x", "matched": ["a"]}', "answers 202, but with no event's id"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>\x1b[31m", "answers 200, but without an event id; is that the daemon?"),
+        (b'HTTP/1.1 202 OK\r\n\r\n{"id": "; rm x", "matched": ["a"]}', "answers 202, but without an event id"),
     ],
 )
 def test_an_unexpected_response_is_shown_escaped(
@@ -237,7 +237,7 @@ def test_https_to_a_plain_server_suggests_http(folder: Path, monkeypatch: pytest
         done = run_in_process("send", "payload.json", "--source", "open", "--to", to, folder=folder)
 
     assert done.returncode == 1
-    assert "did not answer in time; if no TLS is spoken there, write http://" in done.stderr
+    assert "did not answer in time; if it does not speak TLS, write http://" in done.stderr
 
 
 def test_a_slow_response_times_out(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,15 +287,15 @@ def test_a_refusal_shows_the_daemons_message(start: Start, send: Send, folder: P
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--source", "nobody"), "no source is called 'nobody'"),
+        (("--source", "nobody"), "unknown source 'nobody'"),
         ((), "give --source: one of"),
         (("--source", "open", "--event", "push"), "scheme none of source open has no header for it"),
         (("--source", "github", "--event", "a\nb"), "characters that no header can carry"),
         (("--source", "open", "--header", "X-A: b\r\nX-B: c"), "characters that no header can carry"),
         (("--source", "open", "--header", "X A: b"), "letters, digits and -"),
-        (("--source", "open", "--header", "Content-Length: 1"), "set by itself"),
-        (("--source", "open", "--header", "nothing"), "is not NAME: VALUE"),
-        (("--source", "open", "--query", "nothing"), "is not NAME=VALUE"),
+        (("--source", "open", "--header", "Content-Length: 1"), "the command sets it by itself"),
+        (("--source", "open", "--header", "nothing"), "expected NAME: VALUE"),
+        (("--source", "open", "--query", "nothing"), "expected NAME=VALUE"),
         (("--source", "open", "--method", "get it"), "in capitals"),
         (("--source", "open", "--content-type", "\x00"), "characters that no header can carry"),
     ],

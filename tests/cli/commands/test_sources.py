@@ -44,7 +44,7 @@ def test_sources_show_prints_every_fact_about_a_provider(sources: Run) -> None:
 
         assert done.returncode == 0, done.stderr
         assert preset.page in done.stdout
-        assert f"of {preset.date}; no provider was reached" in done.stdout
+        assert f"of {preset.date}; not tried with the provider itself" in done.stdout
         assert ("test vector" in done.stdout) == (preset.vector is not None)
         assert done.stdout.count("answers") >= len(preset.source.get("probes", ()))
         shown = json.loads(sources("show", preset.name, "--json").stdout)
@@ -56,7 +56,7 @@ def test_an_unknown_provider_is_an_error_with_the_nearest_name(sources: Run) -> 
     done = sources("show", "lineer")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no provider is known as 'lineer'" in done.stderr
+    assert "unknown provider 'lineer'" in done.stderr
     assert "linear" in done.stderr
 
 
@@ -115,6 +115,6 @@ def test_a_plugins_scheme_is_listed_with_the_command_that_shows_it(tmp_path: Pat
     listed = run_in_process("sources", "list", folder=tmp_path)
     shown = run_in_process("sources", "show", "gitlab", folder=tmp_path)
 
-    assert "With a scheme of their own: deepgram, discord, gitlab," in listed.stderr
+    assert "Providers with their own scheme: deepgram, discord, gitlab," in listed.stderr
     assert shown.returncode == 1
     assert "webhook-router init --source gitlab" in shown.stderr

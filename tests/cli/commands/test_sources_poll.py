@@ -99,9 +99,7 @@ def test_a_poll_that_fails_says_why_without_the_secret(run: Run, service: Servic
     assert "a-long-secret" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("open", "source open is not polled"), ("jbos", "no source is called 'jbos'")]
-)
+@pytest.mark.parametrize(("name", "words"), [("open", "source open is not polled"), ("jbos", "unknown source 'jbos'")])
 def test_only_a_polled_source_can_be_polled(run: Run, name: str, words: str) -> None:
     done = run("sources", "poll", name, "--once")
 

@@ -170,8 +170,10 @@ def test_store_check_reports_damage_with_the_cure(busy: StoreCommands) -> None:
     [broken] = [one for one in found["checks"] if not one["ok"]]
     assert not found["ok"]
     assert (broken["broken"], len(broken["examples"])) == (1, 1)
-    assert f"- {broken['name']}\n    not so: {broken['examples'][0]}\n    cure: webhook-router deliv" in done.stdout
-    assert done.stdout.endswith(f"the store has 1 of {len(found['checks'])} checks broken\n")
+    assert (
+        f"- {broken['name']}\n    violated by: {broken['examples'][0]}\n    cure: webhook-router deliv" in done.stdout
+    )
+    assert done.stdout.endswith(f"1 of {len(found['checks'])} checks of the store failed\n")
 
 
 def test_store_backup_writes_a_private_file_that_can_be_restored(busy: StoreCommands) -> None:

@@ -94,7 +94,7 @@ def test_the_action_that_answers_the_sender_is_shown(folder: Path, otherwise: st
 
     shown_text = run(folder, *push)[0]
 
-    assert f"matched: push\nthe sender hears the answer of push/forward within 3s, {lines}" in shown_text
+    assert f"matched: push\nthe sender gets the answer of push/forward if it comes within 3s, {lines}" in shown_text
     answer = {"from": "push/forward", "within_ms": 3000, "otherwise": bool(otherwise)}
     assert shown(folder, *push)["answer"] == answer
 
@@ -181,8 +181,8 @@ def test_an_export_that_can_not_be_made_says_why(folder: Path, store_commands: S
     for flags, code, said in (
         (("--as", "case"), 1, "name the rules file: --rules FILE"),
         (("--as", "case", "--rules", "rules.yaml"), 1, "these rules have no source gone"),
-        (("--as", "curl", "--rules", "rules.yaml"), 2, "--rules goes with --as case"),
-        (("--as", "case", "--to", "x"), 2, "--to goes with --as curl"),
+        (("--as", "curl", "--rules", "rules.yaml"), 2, "--rules needs --as case"),
+        (("--as", "case", "--to", "x"), 2, "--to needs --as curl"),
         ((), 2, "--as"),
     ):
         assert said in store_commands.run("events", "export", "last", *flags, code=code).stderr

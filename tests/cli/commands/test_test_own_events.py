@@ -45,7 +45,7 @@ def test_the_error_for_an_unknown_kind_suggests_the_nearest(run: Run, rules: Pat
     done = run("test", rules, "--event", "delivery.died")
 
     assert done.returncode == 1
-    assert 'no event of the router itself is called "delivery.died"; did you mean "delivery.dead"?' in done.stderr
+    assert 'the router has no own event "delivery.died"; did you mean "delivery.dead"?' in done.stderr
 
 
 def test_a_payload_can_be_tried_as_an_own_event(run: Run, rules: Path, tmp_path: Path) -> None:

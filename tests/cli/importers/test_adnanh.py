@@ -180,7 +180,10 @@ def test_an_address_range_becomes_allow_ips_of_the_source(imported: Run) -> None
         ({"trigger_rule": {"not": HMAC}}, "payload-hmac-sha256 stands below or/not"),
         ({"trigger_rule": value("x", {"source": "entire-payload"})}, 'can\'t read the source "entire-payload"'),
         ({"trigger_rule": value("x", {"source": "header", "name": "X_A"})}, "names with _ are dropped on arrival"),
-        ({"trigger_rule": {"or": [value("x", {"source": "header", "name": "Cookie"})]}}, "Cookie is for verification"),
+        (
+            {"trigger_rule": {"or": [value("x", {"source": "header", "name": "Cookie"})]}},
+            "Cookie is only for verification",
+        ),
         ({"trigger_rule": {"match": {"type": "regex", "regex": "(", "parameter": REF}}}, 'the regex "(" is not valid'),
         ({"trigger_rule": {"match": {"type": "ip-whitelist", "ip-range": "10.0.0"}}}, '"10.0.0" is neither an address'),
         ({"trigger_rule": {"or": []}}, "the trigger rule is never true"),
@@ -267,7 +270,7 @@ def test_a_comment_says_that_the_output_of_a_failed_command_stays_here(imported:
     on_error = "include-command-output-in-response-on-error"
     found = imported(**{"include_command_output_in_response": True, on_error: True})
 
-    assert f"{on_error}: what a command that fails has printed never gets to the sender" in found.said
+    assert f"{on_error}: the sender never gets the output of a failed command" in found.said
     assert on_error in found.text
     alone = imported(response_message="hi", **{on_error: True})
     assert alone.rule["respond"] == {"status": 200, "body": "hi"}, "webhook reads the one key only with the other"
@@ -360,7 +363,7 @@ def test_go_templates_name_secrets_from_outside(imported: Run, monkeypatch: pyte
         ("{}", (), "hooks.json:1:1: expected a list of hooks"),
         ("[]", (), "hooks.json:1:1: no hooks are in this file"),
         ('[{"id": "a"}]', (), "hooks.json:1:2: a hook needs an execute-command"),
-        ('[{"id": "a", "execute-command": "x"}, {"ID": "a", "execute-command": "x"}]', (), 'the id "a" stands in line 1'),
+        ('[{"id": "a", "execute-command": "x"}, {"ID": "a", "execute-command": "x"}]', (), 'the id "a" already stands in line 1'),
         ('[{"id": "a", "execute-command": "x", "http-methods": 5}]', (), "hooks.json:1:54: expected a list of methods"),
         ('[{"id": "a", "execute-command": "{{ range x }}"}]', ("--template",), "this Go template can't be carried over"),
         ('[{"id": "a", "execute-command": "{{ getenv "NOT_SET_HERE" }}"}]', ("--template",), "NOT_SET_HERE is not set"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from router.daemon.launch import Launch
 from router.daemon.processes import forkserver, pool
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
@@ -61,9 +62,8 @@ def begin(tmp_path: Path, sqlite_store: SqliteStore) -> Iterator[Callable[[Rules
     begun: list[IntakeProcesses] = []
 
     def start(ruleset: Ruleset) -> IntakeProcesses:
-        begun.append(
-            IntakeProcesses(settings(tmp_path), {}, Logging(), Log(), sqlite_store, Metrics(), ruleset, NoAnswers())
-        )
+        launch = Launch(settings(tmp_path), {}, Logging(), Log())
+        begun.append(IntakeProcesses(launch, sqlite_store, Metrics(), ruleset, NoAnswers()))
         begun[-1].start()
         return begun[-1]
 

@@ -21,6 +21,7 @@ from router.admin.page.sessions import Session
 from router.admin.page.view import Problem
 from router.admin.page.views import VIEWS, find_view
 from router.admin.reading import EndpointReading, Reading, ViewReading
+from router.daemon.launch import Launch
 from router.daemon.processes.start import Logging
 from router.daemon.settings import Settings
 from router.daemon.view_process import process as module
@@ -80,8 +81,8 @@ def begin(admin: Admin, current: CurrentRuleset, tmp_path: Path) -> Iterator[Beg
 
     def make(store: Path = tmp_path / "store.db", *, busy: bool = True) -> ViewProcess:
         settings = Settings(tmp_path / "rules.yaml", ListenAddress("127.0.0.1", 0), None, store)
-        environ = {"PLANTED": "planted-secret"}
-        begun.append(ViewProcess(settings, environ, Logging(), Log(), current, lambda: busy, lambda: admin.checks))
+        launch = Launch(settings, {"PLANTED": "planted-secret"}, Logging(), Log())
+        begun.append(ViewProcess(launch, current, lambda: busy, lambda: admin.checks))
         return begun[-1]
 
     yield make

@@ -1,6 +1,6 @@
-"""Who may send: the comparisons of a trigger rule that verify the sender, as `verify` and `allow_ips` of a source.
+"""Turns the comparisons of a trigger rule that verify the sender into `verify` and `allow_ips` of a source.
 
-They have to stand where every request must pass them: alone, or in the outermost `and`.
+Only a comparison that every request must pass is taken: one that stands alone, or in the outermost `and`.
 """
 
 import base64
@@ -22,7 +22,7 @@ _PREFIXED = ("x-hub-signature", "x-hub-signature-256")  #: GitHub's and its foll
 
 @dataclass(frozen=True, slots=True)
 class NamedSecret:
-    """A secret of the hooks file, and the variable that has to hold it."""
+    """A secret of the hooks file, and the environment variable for it."""
 
     variable: str
     value: str
@@ -31,7 +31,7 @@ class NamedSecret:
 
 @dataclass(slots=True)
 class Admission:
-    """How a source verifies, and what of the trigger rule is still to be asked of each event."""
+    """How a source verifies, and the rest of the trigger rule, which becomes conditions."""
 
     verify: Any = "none"
     allow_ips: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Admitting:
         return found
 
     def strictest(self) -> Admission:
-        """Any signature of the hook, for a source that is switched off: nobody shall open it by turning it on."""
+        """The first signature of the hook, for a disabled source, so that enabling it does not open it to everybody."""
         for match in self.hook.matches:
             found = Admission()
             if _is_signature(match) and _header(match) is not None and match.secret:
@@ -82,7 +82,7 @@ class Admitting:
         return True
 
     def _signatures(self, rule: Or, found: Admission) -> bool:
-        """One of several signatures: secrets of one header, or else the strongest hash."""
+        """Any of several signatures: all secrets of one header, or else the strongest hash."""
         signatures = [part for part in rule.rules if _is_signature(part)]
         if not signatures or len(signatures) != len(rule.rules):
             return False
@@ -93,8 +93,8 @@ class Admitting:
             found.comments.append(
                 self.notes.add(
                     alike[1].place,
-                    "webhook fails at the first signature that is wrong, so that it never tries the next secret; "
-                    "here only the first one counts, too",
+                    "webhook fails at the first wrong signature and never tries the next secret; "
+                    "so here too, only the first secret counts",
                 )
             )
             alike = alike[:1]
@@ -142,14 +142,14 @@ class Admitting:
         found.comments.append(
             self.notes.add(
                 rule.place,
-                "the date is signed, but not compared with the clock, so that a recorded request stays valid; "
+                "the date is signed, but not compared with the clock, so a recorded request stays valid; "
                 "`dedupe: {key: headers.X-Signature, window: 7d}` would take each one once",
             )
         )
         return True
 
     def _token(self, rule: TriggerRule, found: Admission) -> bool:
-        """A value that only the sender knows: a `value` match of a header or query parameter that is named so."""
+        """A token: a `value` match of a header or query parameter with a name such as `X-Token`."""
         options = rule.rules if isinstance(rule, Or) else (rule,)
         matches = [part for part in options if isinstance(part, Match) and _is_token(part)]
         if not matches or len(matches) != len(options):

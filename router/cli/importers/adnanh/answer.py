@@ -18,9 +18,9 @@ _OUTPUT = (
     "include-command-output-in-response: the sender gets the command's standard output here, if it ends with 0 within "
     "8 s and prints at most 64 KiB. Webhook waits for ever, and adds standard error: write 2>&1 in the script for it"
 )
-_FAILURE = "when the command fails, webhook answers 500 and a sentence; here the answer is that of `otherwise`"
+_FAILURE = "when the command fails, webhook answers 500 and a sentence; here the sender gets the answer in `otherwise`"
 _OUTPUT_ON_ERROR = (
-    "include-command-output-in-response-on-error: what a command that fails has printed never gets to the sender; "
+    "include-command-output-in-response-on-error: the sender never gets the output of a failed command; "
     "`webhook-router deliveries show` prints it"
 )
 
@@ -48,7 +48,7 @@ class Answer:
             fixed = f"success-http-response-code is {self.hook.status}; here a command's output is answered with 200"
             comments.append(self.notes.add(self.hook.place, fixed))
         otherwise = self._with_headers({"status": 202, "body": _LATER})
-        otherwise.pop("content_type", None)  # that of the output, which this sentence is not
+        otherwise.pop("content_type", None)  # it is the type of the output, and this answer is a sentence
         respond = {"from": "command", "within": _WITHIN, "otherwise": otherwise}
         return Commented(self._with_headers(respond), tuple(comments))
 

@@ -1,7 +1,7 @@
 """What a hook runs, as a command action.
 
-Arguments and variables are templates. Files, and the raw body as an argument, have no key of their own here: a short
-script, constant and in the rules file, makes them from its input and variables.
+Arguments and variables are templates. Files, and the raw body as an argument, have no key of their own here. A short
+constant script in the rules file makes them from its standard input and its variables.
 """
 
 import re
@@ -46,20 +46,20 @@ class Command:
         options: dict[str, Any] = {"argv": argv, "stdin": stdin, "env": self.env, "cwd": self.hook.folder}
         options = {key: value for key, value in options.items() if value}
         options["concurrency"] = self.hook.most_at_once or Commented(
-            _AT_ONCE, ("webhook runs them side by side; 1 would run them one after another",)
+            _AT_ONCE, ("webhook runs them at the same time; 1 would run them one after another",)
         )
         options["timeout"] = self._timeout()
         return options
 
     def _timeout(self) -> Any:
         if not self.hook.timeout:
-            return Commented(_TIMEOUT, ("webhook waits for ever; a script that hangs is ended by then",))
+            return Commented(_TIMEOUT, ("webhook waits for ever; here a script that hangs is ended after this time",))
         if not _GO_DURATION.fullmatch(self.hook.timeout):
             raise CantCarry(self.hook.place, f'the command-timeout "{self.hook.timeout}" is not a number with one unit')
         return self.hook.timeout
 
     def _program(self) -> str:
-        """The program. With a working directory webhook looks for it there, by any name that is not absolute."""
+        """The program. Webhook looks for a relative name in the working directory, if the hook has one."""
         command, folder = self.hook.command, self.hook.folder
         if command.startswith("/") or not folder:
             if "/" in command and not command.startswith("/"):

@@ -9,7 +9,17 @@ from typing import Any
 
 _WIDTH = 116
 _PLAIN = re.compile(r"(?:\.{0,2}/|[A-Za-z$])[A-Za-z0-9_./$-]*|\d+(?:ms|s|m|h|d)")
-_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  #: also of YAML 1.1, whose readers are many
+_WORDS = (
+    "true",
+    "false",
+    "null",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "y",
+    "n",
+)  #: also those of YAML 1.1, as many programs read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ def _item(item: Any, depth: int) -> list[str]:
 
 
 def _item_after(lines: list[str], depth: int) -> list[str]:
-    """The rest of an item whose first lines are comments."""
+    """The lines of a list item that begins with comments."""
     pad = " " * depth
     for at, line in enumerate(lines):
         if not line.lstrip().startswith("#"):
@@ -99,7 +109,7 @@ def flow(value: Any) -> str:
 
 
 def scalar(value: Any) -> str:
-    """A text plain where nothing else could be read in it; everything else as in JSON."""
+    """A scalar: a text without quotes if YAML reads it as the same text, else as in JSON."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     if isinstance(value, str):

@@ -9,7 +9,7 @@ EXISTS: dict[str, Any] = {"exists": True}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Test:
-    """A field satisfies a test of the rule language, which fails when the field is missing."""
+    """A field satisfies a test of the rule language. The test fails if the field is missing."""
 
     field: str
     test: Any
@@ -52,7 +52,7 @@ ALWAYS, NEVER = All(()), AnyOf(())
 
 
 def all_of(*parts: Expression) -> Expression:
-    """The conjunction, simplified. A test already asks that its field exists."""
+    """The conjunction, simplified: a test already fails if its field is missing, so `exists` is dropped beside it."""
     flat = _flat(All, parts)
     if NEVER in flat:
         return NEVER
@@ -100,7 +100,7 @@ def _flat(kind: type[All] | type[AnyOf], parts: Iterable[Expression]) -> tuple[E
 
 
 def as_match(expression: Expression) -> dict[str, Any]:
-    """The mapping that `match` takes; ALWAYS is an empty one. NEVER has none."""
+    """The mapping that `match` takes. ALWAYS is an empty mapping; NEVER can't be written."""
     parts = expression.parts if isinstance(expression, All) else (expression,)
     entries: dict[str, Any] = {}
     further: list[dict[str, Any]] = []

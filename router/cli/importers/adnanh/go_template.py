@@ -1,7 +1,7 @@
 """The two functions of a hooks file that is a Go template (`webhook -template`): getenv and secret.
 
-They give a text from outside the file. Each becomes a mark in the text, which lasts until it is known whether it
-stands for a secret, which the rules file names too, or for a constant, which is read now.
+They give a text from outside the file. The importer puts a mark in the place of each call. Later it replaces the mark:
+a secret by its reference in the rules file, a constant by its value on this machine.
 """
 
 import re
@@ -18,19 +18,19 @@ SECRETS_FOLDER = "/run/secrets"
 
 
 def with_marks(text: str, file: str) -> tuple[str, list[Problem]]:
-    """The text with marks for its calls; a problem for everything else that is a template."""
+    """The text with a mark for each call, and a problem for every other template expression."""
     marked = _CALL.sub(lambda found: f"\ue000{found['word']}:{found['name']}\ue001", text)
     problems = []
     for found in re.finditer(r"\{\{", marked):
         line = marked.count("\n", 0, found.start()) + 1
         column = found.start() - marked.rfind("\n", 0, found.start())
-        cure = 'only {{ getenv "NAME" }} and {{ secret "NAME" }} are understood; write out what it gives, then import'
+        cure = 'only {{ getenv "NAME" }} and {{ secret "NAME" }} are understood; write its result instead'
         problems.append(Problem(file, line, column, "", f"this Go template can't be carried over: {cure}"))
     return marked, problems
 
 
 def source_of(text: str) -> dict[str, str] | None:
-    """Where a secret comes from: `{env}` or `{file}`, if the text is one mark; None for any other text."""
+    """The reference to a secret, `{env}` or `{file}`, if the text is a single mark. None for any other text."""
     found = _MARK.fullmatch(text)
     if found is None:
         return None
@@ -38,7 +38,7 @@ def source_of(text: str) -> dict[str, str] | None:
 
 
 def filled(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The text with the variables of this machine for its marks; and the names of those that are not set."""
+    """The text with its marks replaced from this machine's environment, and the names of the unset variables."""
     missing: list[str] = []
 
     def value(found: re.Match[str]) -> str:

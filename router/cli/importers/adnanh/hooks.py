@@ -92,7 +92,7 @@ class Hook:
     soft_signatures: bool = False  #: `trigger-signature-soft-failures`
     timeout: str = ""  #: `command-timeout`
     most_at_once: int = 0  #: `max-concurrency`; 0: not said
-    other: tuple[tuple[str, Place], ...] = field(default=())  #: keys that are not known, or can't be carried over
+    other: tuple[tuple[str, Place], ...] = field(default=())  #: unknown keys, and keys that can't be carried over
 
     @property
     def matches(self) -> tuple[Match, ...]:

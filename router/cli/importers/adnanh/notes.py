@@ -6,7 +6,7 @@ from router.cli.importers.adnanh.hooks import Place
 
 
 class CantCarry(Exception):
-    """A part of a hook has no equivalent here, so that the hook must not run as it is."""
+    """A part of a hook has no equivalent here, so the imported hook must not run."""
 
     def __init__(self, place: Place, reason: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class Notes:
     found: list[Note] = field(default_factory=list)
 
     def add(self, place: Place, text: str, *, lost: bool = False) -> str:
-        """Note it, and give the text back, for the comment at its place."""
+        """Add a note, and return its text for the comment beside the part."""
         note = Note(self.hook, place, text, lost)
         if note not in self.found:
             self.found.append(note)

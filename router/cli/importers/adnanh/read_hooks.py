@@ -177,7 +177,7 @@ class _Reader:
         return Match(
             kind=self.text(entries.get("type")),
             place=self.place(node),
-            # A value may turn out to be a token, whose mark is then kept.
+            # Keep the mark: the value may be a token, and then it is a secret.
             value=value if source_of(value.removeprefix("Bearer ")) else self.text(entries.get("value")),
             regex=self.text(entries.get("regex")),
             secret=secret if source_of(secret) else self.text(entries.get("secret")),
@@ -213,12 +213,12 @@ def read_hooks(
 
 
 def duplicates(hooks: Iterable[Hook]) -> list[Problem]:
-    """A problem for each hook whose id another one has already."""
+    """A problem for each hook with the id of an earlier hook."""
     seen: dict[str, Place] = {}
     problems = []
     for hook in hooks:
         if hook.id and hook.id in seen:
-            message = f'a hook with the id "{hook.id}" stands in line {seen[hook.id].line} already'
+            message = f'a hook with the id "{hook.id}" already stands in line {seen[hook.id].line}'
             problems.append(Problem(hook.place.file, hook.place.line, hook.place.column, "", message))
         seen.setdefault(hook.id, hook.place)
     return problems

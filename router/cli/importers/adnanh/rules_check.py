@@ -1,4 +1,4 @@
-"""Checks the text of a rules file as if it stood in a folder."""
+"""Checks the text of a rules file as if the file were in a folder."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -38,7 +38,7 @@ class Imported:
     text: str
     hooks: Sequence[Translated]
     notes: Sequence[Note]
-    refused: Sequence[tuple[Translated, str]]  #: those that are only comments, since they would not load
+    refused: Sequence[tuple[Translated, str]]  #: hooks that became comments, since they would not load
 
     @property
     def is_complete(self) -> bool:

@@ -25,7 +25,7 @@ _LOST_KEYS = {
 }
 _READS = {"url": "query", "entire-query": "query", "entire-headers": "header"}
 _LEFT_OUT = "(left out)"
-_ANYBODY = "anybody who knows the address can run this: webhook verifies no sender here. Verify, then remove this line"
+_ANYBODY = "anybody who knows the address can run this: the hook verifies no sender. Set verify, then remove this line"
 _CODE = (
     "webhook gives the sender's text to any program. Keep this if the program may read such text; see docs/actions.md"
 )
@@ -45,11 +45,11 @@ class Translated:
 
     @property
     def is_off(self) -> bool:
-        """Whether it is written, but disabled, since a part of it is lost."""
+        """Whether the hook is disabled, since a part of it is lost."""
         return any(note.lost for note in self.notes)
 
     def with_code(self) -> "Translated":
-        """The same with `allow_code`, for a program that is not known to take text as data only."""
+        """The same hook with `allow_code`, for a program that may run the sender's text as code."""
         actions = self.rule["actions"]
         rule = {key: value for key, value in self.rule.items() if key != "actions"}
         return replace(self, rule={**rule, "allow_code": _yes(_CODE), "actions": actions})
@@ -81,7 +81,7 @@ class _Translation:
         return Translated(self.hook, self.name, source, rule, comments, admission.secrets, self.notes.found)
 
     def _judged(self) -> tuple[Admission, HookValues, dict[str, Any] | None]:
-        """Who may send, how values are read, and the condition. None when it can't be translated."""
+        """Who may send, how values are read, and the condition. The condition is None if it can't be translated."""
         admission, values = Admission(), HookValues(None, is_text=False, is_xml=False)
         try:
             admission = Admitting(self.hook, self.notes).admission()
@@ -97,7 +97,7 @@ class _Translation:
         return admission, values, {} if condition == ALWAYS else as_match(condition)
 
     def _condition(self, admission: Admission, trigger: Trigger) -> Expression:
-        """What of the trigger rule is still to be asked. Raises CantCarry."""
+        """The part of the trigger rule that verification does not cover. Raises CantCarry."""
         if isinstance(self.hook.rule, And):
             return trigger.conjunction(admission.rest, self.hook.place)
         return trigger.condition(admission.rest[0]) if admission.rest else ALWAYS

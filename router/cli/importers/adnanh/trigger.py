@@ -1,8 +1,8 @@
 """Trigger rules as conditions with the same meaning.
 
-A comparison with a parameter that the request lacks is an error in adnanh/webhook, and the errors have rules of their
-own: `and` fails at the first one, `or` passes over it, and `not` of it holds, but is an error still. So
-`and: [not: x]` asks that the parameter is there, and a lone `not: x` does not.
+In adnanh/webhook a comparison with a missing parameter is an error. `and` fails at the first error, and `or` ignores
+errors. `not` of an error is true, but remains an error. So `and: [not: x]` needs the parameter, and `not: x` alone does
+not.
 """
 
 import ipaddress
@@ -100,7 +100,7 @@ class Trigger:
         if any(map(fits, _NUMBER_SAMPLES)):
             self.notes.add(
                 match.place,
-                "this regex fits numbers too; here it is compared with texts alone, and a number never fits",
+                "this regex fits numbers too; here a regex is compared only with texts, so a number never fits",
             )
         others = [value for text, value in _CONSTANTS if fits(text)]
         return [{"regex": match.regex}, *others] if others else {"regex": match.regex}
@@ -128,7 +128,7 @@ def _all_judged(parts: list[Judgement]) -> Judgement:
 
 
 def _present(part: Judgement) -> list[Expression]:
-    """The test that no parameter is missing, where the rule's own truth does not imply it."""
+    """Tests that the parameters exist, if the rule can be true without them."""
     if part.missing == NEVER or isinstance(part.true, Test):
         return []
     if isinstance(part.true, Negation) and isinstance(part.true.part, Test):

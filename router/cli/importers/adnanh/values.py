@@ -22,12 +22,12 @@ class HookValues:
     """How the parameters of one hook are read here."""
 
     json_field: str | None  #: the form field whose JSON is the payload
-    is_text: bool  #: the whole body is read as text, since the hook asks for the raw body alone
+    is_text: bool  #: whether the body is read as text, since the hook reads only the raw body
     is_xml: bool
 
     @classmethod
     def of(cls, hook: Hook) -> "HookValues":
-        """Choose for a hook. Raises CantCarry."""
+        """How to read the parameters of this hook. Raises CantCarry."""
         json_field = _json_field(hook)
         sources = {parameter.source for parameter in hook.parameters}
         is_text = BODY in {match.parameter.source for match in hook.matches if match.parameter is not None}
@@ -102,7 +102,7 @@ def literal(text: str) -> str:
 
 
 def _json_field(hook: Hook) -> str | None:
-    """The form field that the hook parses as JSON, if that is all that it parses. Raises CantCarry."""
+    """The form field that the hook parses as JSON, if it parses only that one. Raises CantCarry."""
     for parameter in hook.json_parameters:
         is_only = len(hook.json_parameters) == 1 and parameter.source == "payload" and "." not in parameter.name
         if not is_only:
@@ -120,7 +120,7 @@ def _header(parameter: Parameter) -> str:
             parameter.place, f'"{name}" is a header that never gets here; names with _ are dropped on arrival'
         )
     if name.lower() in CREDENTIALS:
-        raise CantCarry(parameter.place, f"{name} is for verification alone, and removed after it")
+        raise CantCarry(parameter.place, f"{name} is only for verification, and removed after it")
     return name
 
 
