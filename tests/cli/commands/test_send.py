@@ -379,4 +379,4 @@ def test_named_parts_complete_the_path_and_are_encoded(send: Send, folder: Path)
     missing = send("payload.json", "--dry-run")
 
     assert json.loads(done.stdout)["request"]["url"].endswith("/hooks/gr%C3%B6%C3%9Fe")
-    assert (missing.returncode, "so say what team is" in missing.stderr) == (2, True)
+    assert (missing.returncode, "so give team a value" in missing.stderr) == (2, True)
