@@ -189,7 +189,7 @@ def test_intake_refuses_while_the_store_is_locked_and_recovers_by_itself(start: 
     assert halves == (0,)
 
 
-def test_a_hundred_concurrent_copies_are_one_event(start: Start) -> None:
+def test_a_hundred_concurrent_duplicates_are_one_event(start: Start) -> None:
     daemon = start(RULES.replace("none", "none, dedupe: headers.X-Id"))
 
     with ThreadPoolExecutor(100) as pool:

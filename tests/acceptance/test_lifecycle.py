@@ -48,7 +48,7 @@ def test_an_unwritable_store_is_one_clear_line(run: Run, tmp_path: Path) -> None
         _one_clear_line(run("serve", "--store", f"sqlite:{store}", cwd=tmp_path), store)
 
 
-def test_a_file_that_is_not_a_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+def test_the_error_for_a_file_that_is_not_a_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "x.db").write_text("this is no database, but long enough to look like something" * 100)
 

@@ -1,4 +1,4 @@
-"""A store without a daemon, and commands that run on it: with output into pipes, or at a terminal."""
+"""Fixtures for commands on a store without a daemon, with output into pipes or at a terminal."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def now_ms() -> int:
-    """The wall clock."""
+    """The time of the wall clock in ms."""
     return time.time_ns() // 1_000_000
 
 
@@ -49,7 +49,7 @@ class StoreCommands:
         return self.put_many([(plans, age, given)])[0]
 
     def put_many(self, events: list[tuple[tuple[PlannedDelivery, ...], int, dict[str, Any]]]) -> list[str]:
-        """As `put`, for many."""
+        """Store many events. See `put`."""
         with self.opened() as store:
             store.put_ruleset(RulesetText("r1", "rules: []", "/"), 0).result(60)
             ids: list[str] = []
@@ -68,7 +68,7 @@ class StoreCommands:
                     "received_at": at,
                 }
                 futures.append(store.append(Event(**defaults | given), plans, "r1"))
-                if len(futures) == 500:  # the store refuses more than some thousands that wait
+                if len(futures) == 500:  # the store refuses writes beyond some thousands that wait
                     ids += [future.result(60).event_id for future in futures]
                     futures.clear()
             return ids + [future.result(60).event_id for future in futures]
@@ -97,20 +97,20 @@ class StoreCommands:
             return {d.id: d.state for d in store.deliveries(limit=10_000)}
 
     def run(self, *arguments: str, code: int = 0) -> Done:
-        """Run a command in this process, which is faster than a process of its own; tests/acceptance has those."""
+        """Run a command in this process, since a process of its own takes a second; tests/acceptance start those."""
         done = run_in_process(*arguments, folder=self.folder)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (done.stdout, done.stderr)
         return done
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command with --json; returns the value."""
+        """Run a command with --json and return the printed value."""
         done = self.run(*arguments, "--json", code=code)
         assert not done.stderr
         return json.loads(done.stdout)
 
     def on_a_terminal(self, *arguments: str, answer: str = "", columns: int = 80) -> tuple[int, str]:
-        """Run a command at a terminal; returns its exit code and all that it printed."""
+        """Run a command at a terminal. Return its exit code and everything that it printed."""
         ours, theirs = pty.openpty()
         env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
         process = subprocess.Popen(
@@ -142,7 +142,7 @@ def store_commands(tmp_path: Path) -> Iterator[StoreCommands]:
 
 @pytest.fixture
 def plan() -> Callable[..., PlannedDelivery]:
-    """Make a planned delivery."""
+    """Return a function that makes a planned delivery."""
 
     def make(age: int = 0, **given: Any) -> PlannedDelivery:
         defaults: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a shell completes: commands, flags, names and ids, and that a completion never fails."""
+"""Shell completion of commands, flags, names and ids. A completion never fails."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ rules:
 
 @pytest.fixture
 def at(store_commands: StoreCommands, monkeypatch: pytest.MonkeyPatch) -> StoreCommands:
-    """A folder with rules and an empty store, as the working folder."""
+    """Work in a folder with rules and an empty store."""
     monkeypatch.chdir(store_commands.folder)
     for name in ("WEBHOOK_ROUTER_STORE", "WEBHOOK_ROUTER_RULES"):
         monkeypatch.delenv(name, raising=False)
@@ -34,7 +34,7 @@ def at(store_commands: StoreCommands, monkeypatch: pytest.MonkeyPatch) -> StoreC
 
 
 def completed(line: str) -> list[str]:
-    """What the shell offers for the last word of the line."""
+    """The completions of the last word of the line."""
     *words, last = line.split(" ")
     found = BashComplete(cli, {}, "webhook-router", "_WEBHOOK_ROUTER_COMPLETE").get_completions(words, last)
     return [item.value for item in found]
@@ -62,7 +62,7 @@ def completed(line: str) -> list[str]:
         ("init --source gith", ["github"]),
     ],
 )
-def test_names_are_completed(line: str, offered: list[str], at: StoreCommands) -> None:
+def test_names_of_the_rules_are_completed(line: str, offered: list[str], at: StoreCommands) -> None:
     assert completed(line) == offered
 
 
@@ -89,7 +89,7 @@ def test_a_broken_file_or_store_completes_nothing_and_says_nothing(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_asks_the_program_itself(shell: str, tmp_path: Path) -> None:
+def test_the_completion_script_asks_the_program(shell: str, tmp_path: Path) -> None:
     done = run_in_process("completion", shell, folder=tmp_path)
 
     assert done.returncode == 0
@@ -97,7 +97,7 @@ def test_the_script_asks_the_program_itself(shell: str, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_program_answers_the_script(at: StoreCommands) -> None:
+def test_the_program_answers_the_completion_script(at: StoreCommands) -> None:
     asked = {
         "_WEBHOOK_ROUTER_COMPLETE": "bash_complete",
         "COMP_WORDS": "webhook-router tail --source ",
@@ -109,7 +109,7 @@ def test_the_program_answers_the_script(at: StoreCommands) -> None:
     assert done.stdout.splitlines() == ["plain,github", "plain,router", "plain,stripe"]
 
 
-def test_an_older_id_is_completed_from_its_beginning(at: StoreCommands) -> None:
+def test_the_id_of_an_older_event_is_completed_from_its_beginning(at: StoreCommands) -> None:
     ids = at.put_many([((), age * 86_400_000, {}) for age in range(30, 0, -1)])
 
     assert len(completed("events show ")) == 21, "last, and the newest"

@@ -1,4 +1,4 @@
-"""The command line: its answers, streams and exit codes."""
+"""The command line: its output, streams and exit codes."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ rules:
 
 @pytest.fixture
 def run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command to its end: `serve` as a process, any other in this one, which saves each a start."""
+    """Return a function that runs a command to its end: `serve` in a new process, any other in this one."""
 
     def command(*arguments: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, **more: Any) -> Any:
         if arguments[0] == "serve":
@@ -76,11 +76,11 @@ def test_check_passes_a_valid_file(run: Run, rules: Path) -> None:
 
     assert done.returncode == 0
     assert done.stdout == f"{rules}: fine, 2 rules, 2 sources\n"
-    assert "note" in done.stderr  # the secret is unset here
+    assert "note" in done.stderr  # the secret's variable is unset
     assert "CLI_TEST_CHAT is not set" in done.stderr
 
 
-def test_check_requires_secrets_when_asked(run: Run, rules: Path) -> None:
+def test_check_with_secrets_requires_that_secrets_are_set(run: Run, rules: Path) -> None:
     assert run("check", "--require-secrets", rules).returncode == 1
     assert run("check", "--require-secrets", rules, env={"CLI_TEST_CHAT": "x"}).returncode == 0
 
@@ -110,13 +110,13 @@ def test_check_prints_the_effective_settings_as_yaml(run: Run, tmp_path: Path) -
     found = yaml.safe_load(shown)["sources"]["s"]
     assert found["max_body"] == "25MiB"
     known = {"scheme": "slack", "secret": [{"env": "KEY"}], "tolerance": "5m", "header": "X-Slack-Signature"}
-    assert known.items() <= found["verify"].items()  # and the preset's other options
+    assert known.items() <= found["verify"].items()  # the preset has more options
     assert "allow_ips" not in found
     file.write_text(shown + "rules: [{name: r, actions: [append: a.jsonl]}]\n")
     assert run("check", "--strict", file).returncode == 0
 
 
-def test_check_annotates_for_github(run: Run, tmp_path: Path) -> None:
+def test_check_prints_annotations_for_github(run: Run, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("sources: {a: {verify: none}}\nrules: {}\n")
 
@@ -154,7 +154,7 @@ def test_check_fails_when_the_file_is_missing(run: Run, tmp_path: Path) -> None:
     assert "`webhook-router init` writes one to start from" in done.stderr
 
 
-def test_test_prints_what_each_action_would_do_as_json(run: Run, rules: Path, payload: Path) -> None:
+def test_the_command_test_prints_what_each_action_would_do_as_json(run: Run, rules: Path, payload: Path) -> None:
     done = run("test", rules, "--source", "a", "--payload", payload, "--json", env={"CLI_TEST_CHAT": "hush"})
 
     assert done.returncode == 0
@@ -169,7 +169,7 @@ def test_test_prints_what_each_action_would_do_as_json(run: Run, rules: Path, pa
     assert "append" not in append
 
 
-def test_test_prints_what_each_action_would_do_as_text(run: Run, rules: Path, payload: Path) -> None:
+def test_the_command_test_prints_what_each_action_would_do_as_text(run: Run, rules: Path, payload: Path) -> None:
     done = run("test", rules, "--source", "a", "--payload", payload)
 
     assert "matched: one" in done.stdout
@@ -177,7 +177,7 @@ def test_test_prints_what_each_action_would_do_as_text(run: Run, rules: Path, pa
     assert "would be dead at once: payload.missing is missing" in done.stdout
 
 
-def test_test_explains_each_rule(run: Run, rules: Path, payload: Path) -> None:
+def test_the_command_test_explains_each_rule(run: Run, rules: Path, payload: Path) -> None:
     call = ("test", rules, "--source", "a", "--payload", payload, "--explain")
 
     done, as_json = run(*call), run(*call, "--json")
@@ -200,10 +200,12 @@ def test_test_explains_each_rule(run: Run, rules: Path, payload: Path) -> None:
         (["--expect", "one", "--expect", "two", "--header", "X-Kind: k", "--query", "q=v"], 0),
     ],
 )
-def test_test_fails_when_other_rules_match_than_expected(
+def test_the_command_test_fails_when_unexpected_rules_match(
     run: Run, rules: Path, payload: Path, flags: list[str], code: int
 ) -> None:
-    rules.write_text(rules.read_text().replace("payload.missing", "payload.x"))  # a dead delivery is never as expected
+    rules.write_text(
+        rules.read_text().replace("payload.missing", "payload.x")
+    )  # so that no delivery is dead, which would fail every --expect
 
     done = run("test", rules, "--source", "a", "--payload", payload, *flags)
 
@@ -211,7 +213,7 @@ def test_test_fails_when_other_rules_match_than_expected(
     assert ("expected" in done.stderr) == bool(code)
 
 
-def test_test_reads_standard_input_and_other_content_types(run: Run, rules: Path) -> None:
+def test_the_command_test_reads_standard_input_and_other_content_types(run: Run, rules: Path) -> None:
     form = "application/x-www-form-urlencoded"
     header = ["--header", "X-Kind: k", "--query", "q=v"]
 
@@ -221,7 +223,7 @@ def test_test_reads_standard_input_and_other_content_types(run: Run, rules: Path
     assert "matched: two" in done.stdout
 
 
-def test_test_can_expect_that_no_rule_matches(run: Run, rules: Path) -> None:
+def test_the_command_test_can_expect_that_no_rule_matches(run: Run, rules: Path) -> None:
     assert run("test", rules, "--source", "a", "--payload", "-", "--expect-none", input="{}").returncode == 0
 
 
@@ -283,7 +285,7 @@ def test_help_has_examples(command: tuple[str, ...]) -> None:
         ("store",),
         ("sources",),
         ("import",),
-    )  # to commands, which have their own
+    )  # groups, whose commands have their own examples
     assert ("Examples:" in text) != leads_on
     assert ("Exit codes: 0" in text) != (leads_on or command in (("schema",), ("openapi",)))
 
@@ -297,12 +299,14 @@ def test_version_prints_the_version(run: Run, tmp_path: Path) -> None:
 EVENT_ID = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
 
 
-def test_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Path) -> None:
+def test_the_command_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Path) -> None:
     from router.domain.deliveries import RulesetText
     from router.domain.events import Event
     from router.store.sqlite.store import SqliteStore
 
-    rules.write_text(rules.read_text().replace("payload.missing", "payload.x"))  # a dead delivery is never as expected
+    rules.write_text(
+        rules.read_text().replace("payload.missing", "payload.x")
+    )  # so that no delivery is dead, which would fail every --expect
     store = SqliteStore(tmp_path / "s.db")
     store.put_ruleset(RulesetText("h", "", ""), 0).result(60)
     event: Any = Event(EVENT_ID, "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)

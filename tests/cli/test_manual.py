@@ -1,4 +1,4 @@
-"""The manual page: every command, flag and variable, in text that no macro swallows."""
+"""The manual page describes every command, flag and variable, and escapes its text."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 
 def _shown(page: str) -> str:
-    """The page as a reader sees it, without layout."""
+    """The page's text without macros and layout."""
     return page.replace("\\-", "-").replace("\\e", "\\")
 
 
@@ -55,7 +55,7 @@ def test_variables_are_named_with_their_flags() -> None:
     assert ".TP\n\\fBWEBHOOK_ROUTER_LISTEN\\fR\n\\-\\-listen of serve" in PAGE
 
 
-def test_text_is_never_taken_for_a_macro() -> None:
+def test_text_that_looks_like_a_macro_is_escaped() -> None:
     @click.command(help=".SH not a heading\n\n\b\n'quoted\n\\fB back")
     def odd() -> None: ...
 

@@ -1,4 +1,4 @@
-"""Ids by their beginning, of the other kind, or `last`; and names in filters that nothing has."""
+"""Ids given by their beginning, as `last` or of the other kind, and unknown names in filters."""
 
 import json
 import re
@@ -22,7 +22,7 @@ rules:
 
 @pytest.fixture
 def two(store_commands: StoreCommands, plan: Plan) -> list[tuple[str, str]]:
-    """Two events an hour apart, each with its delivery: (event, delivery), the older first."""
+    """Two events an hour apart with one delivery each, as (event id, delivery id), the older first."""
     found = []
     for age in (HOUR, 0):
         one = plan(age=age, rule="deploy", action="call", target="ci")
@@ -30,7 +30,7 @@ def two(store_commands: StoreCommands, plan: Plan) -> list[tuple[str, str]]:
     return found
 
 
-def test_the_beginning_of_an_id_is_enough(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_an_id_can_be_given_by_its_beginning(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[0]
 
     assert store_commands.json("events", "show", event[:13])["id"] == event
@@ -39,7 +39,7 @@ def test_the_beginning_of_an_id_is_enough(store_commands: StoreCommands, two: li
     assert [d["id"] for d in store_commands.json("deliveries", "list", "--event", event[:13])] == [delivery]
 
 
-def test_last_is_the_newest(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_the_id_last_means_the_newest(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[-1]
 
     assert store_commands.json("events", "show", "last")["id"] == event
@@ -47,12 +47,12 @@ def test_last_is_the_newest(store_commands: StoreCommands, two: list[tuple[str, 
     assert [d["id"] for d in store_commands.json("deliveries", "list", "--event", "last")] == [delivery]
 
 
-def test_last_finds_nothing_in_an_empty_store(store_commands: StoreCommands) -> None:
+def test_the_id_last_finds_nothing_in_an_empty_store(store_commands: StoreCommands) -> None:
     assert "the store has no event yet" in store_commands.run("events", "show", "last", code=1).stderr
     assert "the store has no delivery yet" in store_commands.run("deliveries", "show", "last", code=1).stderr
 
 
-def test_a_beginning_of_several_ids_lists_some(store_commands: StoreCommands, plan: Plan) -> None:
+def test_the_error_for_an_ambiguous_beginning_lists_some_ids(store_commands: StoreCommands, plan: Plan) -> None:
     events = store_commands.put_many([((plan(),), 0, {"id": f"01900000-0000-7000-8000-{n:012x}"}) for n in range(7)])
 
     done = store_commands.run("events", "show", "01900000-0000", code=1)
@@ -75,7 +75,7 @@ def test_the_error_for_a_short_beginning_says_how_long_it_must_be(
 @pytest.mark.parametrize(
     "text", ["%", "0190%", "0190' OR 1", "x" * 500, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b0", "\x1b[31m"]
 )
-def test_a_text_that_is_not_an_id_finds_nothing(
+def test_a_text_that_is_not_an_id_is_not_found(
     store_commands: StoreCommands, two: list[tuple[str, str]], text: str
 ) -> None:
     done = store_commands.run("deliveries", "show", text, code=1)
@@ -84,7 +84,9 @@ def test_a_text_that_is_not_an_id_finds_nothing(
     assert "\x1b" not in done.stderr
 
 
-def test_a_delivery_s_id_shows_its_event_and_says_so(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_events_show_accepts_the_id_of_a_delivery_and_says_so(
+    store_commands: StoreCommands, two: list[tuple[str, str]]
+) -> None:
     event, delivery = two[0]
 
     done = store_commands.run("events", "show", delivery, "--json")
@@ -93,7 +95,7 @@ def test_a_delivery_s_id_shows_its_event_and_says_so(store_commands: StoreComman
     assert done.stderr == f"{delivery} is a delivery; this is its event, {event}\n"
 
 
-def test_an_event_s_id_shows_no_delivery_but_says_how(
+def test_deliveries_show_of_an_event_id_names_the_right_command(
     store_commands: StoreCommands, two: list[tuple[str, str]]
 ) -> None:
     event = two[0][0]
@@ -101,7 +103,9 @@ def test_an_event_s_id_shows_no_delivery_but_says_how(
     assert f"deliveries list --event {event}" in store_commands.run("deliveries", "show", event, code=1).stderr
 
 
-def test_replay_and_cancel_take_beginnings(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_replay_and_cancel_accept_the_beginning_of_an_id(
+    store_commands: StoreCommands, two: list[tuple[str, str]]
+) -> None:
     event, delivery = two[0]
 
     assert store_commands.json("deliveries", "cancel", delivery[:14])["deliveries"] == [delivery]
@@ -127,9 +131,7 @@ def test_a_change_skips_ambiguous_ids_and_ids_of_the_other_kind(
     assert store_commands.states() == before
 
 
-def test_events_replay_of_a_delivery_s_id_does_not_take_the_whole_event(
-    store_commands: StoreCommands, two: list[tuple[str, str]]
-) -> None:
+def test_events_replay_refuses_the_id_of_a_delivery(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     delivery = two[0][1]
 
     done = store_commands.run("events", "replay", delivery, "--json", code=1)
@@ -138,7 +140,7 @@ def test_events_replay_of_a_delivery_s_id_does_not_take_the_whole_event(
     assert f"{delivery} is a delivery, no event; write deliveries instead of events" in done.stderr
 
 
-def test_rules_are_tried_on_an_event_by_its_beginning(
+def test_the_command_test_accepts_the_beginning_of_an_event_id(
     store_commands: StoreCommands, two: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
@@ -149,7 +151,7 @@ def test_rules_are_tried_on_an_event_by_its_beginning(
 
 @pytest.fixture
 def known(store_commands: StoreCommands, two: list[tuple[str, str]]) -> StoreCommands:
-    """A store that has events, and the rules of a daemon."""
+    """A store with events and with the rules of a daemon."""
     with store_commands.opened() as store:
         store.put_ruleset(RulesetText("r2", RULES, "/"), now_ms()).result(60)
         store.put_note("rules", json.dumps({"hash": "r2"})).result(60)
@@ -184,7 +186,7 @@ def test_an_unknown_name_is_reported(
     assert "looked for" in done.stderr and f'{flag[2:]} "{name}"' in done.stderr
 
 
-def test_a_known_name_without_matches_is_no_mistake(known: StoreCommands) -> None:
+def test_a_known_name_without_matches_gets_no_suggestion(known: StoreCommands) -> None:
     done = known.run("deliveries", "replay", "--rule", "written-only")
 
     assert done.stderr == 'no such delivery: looked for state dead, rule "written-only"\n'
@@ -203,13 +205,13 @@ def test_an_unknown_source_is_reported(known: StoreCommands, tmp_path: Path) -> 
     assert 'did you mean "stripe"?' in again.stderr
 
 
-def test_a_large_store_answers_at_once(store_commands: StoreCommands, plan: Plan) -> None:
+def test_an_unknown_name_is_found_out_in_a_large_store(store_commands: StoreCommands, plan: Plan) -> None:
     store_commands.put_many([((plan(rule=f"r{n}"),), 0, {}) for n in range(6_000)])
 
     assert 'no rule "nosuch" is known' in store_commands.run("deliveries", "replay", "--rule", "nosuch").stderr
 
 
-def test_the_states_of_a_filter_without_matches_are_shown(known: StoreCommands) -> None:
+def test_a_filter_without_matches_shows_its_states(known: StoreCommands) -> None:
     before = known.states()
 
     known.run("deliveries", "cancel", "--rule", "nosuch")
@@ -218,7 +220,7 @@ def test_the_states_of_a_filter_without_matches_are_shown(known: StoreCommands) 
     assert set(before.values()) == {State.PENDING}
 
 
-def test_the_error_for_a_time_without_matches_names_it(store_commands: StoreCommands) -> None:
+def test_the_message_for_no_matches_names_the_time_range(store_commands: StoreCommands) -> None:
     empty = store_commands.run("events", "list")
     bounded = store_commands.run(
         "deliveries", "list", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z"

@@ -1,4 +1,4 @@
-"""The fixtures of a store, for the daemon's parts that need one."""
+"""Fixtures of a store for the tests of the daemon."""
 
 from tests.store.conftest import event, path, planned_delivery, sqlite_store, store
 

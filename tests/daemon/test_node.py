@@ -1,4 +1,4 @@
-"""A node notices that others have taken over its work, even when its own lease goes on."""
+"""A node notices that others have taken over its work, even while its own lease holds."""
 
 import math
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def store(postgres_store_url: str) -> Iterator[PostgresStore]:
 def test_a_node_whose_work_was_taken_over_ends_its_attempts_before_it_goes_on(
     store: PostgresStore, postgres_store_url: str
 ) -> None:
-    """As after a failover, or on a machine whose clocks stood still while it was paused."""
+    """This happens after a failover, and on a machine whose clocks stood still during a pause."""
     lease = Lease()
     facts = NodeFacts("one", "host", 1, "1", ("delivery",), ())
     node = Node(store.fleet, store, facts, lease, LEASE_SECONDS, lambda: "r1")

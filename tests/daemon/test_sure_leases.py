@@ -1,4 +1,4 @@
-"""When a node may take a lease that is over for the end of its node."""
+"""A node may judge the leases of others once it has seen the database for the length of one lease."""
 
 from router.daemon.sure_leases import SureLeases
 
@@ -7,13 +7,13 @@ DAY_MS = 86_400_000
 
 
 def _joined() -> SureLeases:
-    """Joined at 100.0 by the local clock, which was DAY_MS by the database's."""
+    """A node that joined at 100.0 s of the local clock and DAY_MS of the database's clock."""
     sure = SureLeases(LEASE)
     sure.begin(100.0, DAY_MS, 1)
     return sure
 
 
-def test_a_lease_tells_once_the_database_was_there_for_one() -> None:
+def test_an_expired_lease_counts_after_the_database_was_seen_for_a_lease() -> None:
     sure = _joined()
 
     assert not sure.tell(114.9)
@@ -21,7 +21,7 @@ def test_a_lease_tells_once_the_database_was_there_for_one() -> None:
     assert sure.uncounted_before == 0
 
 
-def test_after_an_outage_or_another_server_the_time_begins_again() -> None:
+def test_an_outage_or_a_failover_restarts_the_wait() -> None:
     sure = _joined()
     sure.lost()
     assert sure.away
@@ -36,8 +36,8 @@ def test_after_an_outage_or_another_server_the_time_begins_again() -> None:
     assert not sure.tell(221.0)
 
 
-def test_after_the_databases_clock_was_set_forward_the_time_begins_again() -> None:
-    """Every lease seems over then, also those of living nodes."""
+def test_a_database_clock_set_forward_restarts_the_wait() -> None:
+    """Then every lease seems to have expired, also those of running nodes."""
     sure = _joined()
     sure.looked(120.0, DAY_MS + 20_000)
     assert sure.tell(120.0)
@@ -50,7 +50,7 @@ def test_after_the_databases_clock_was_set_forward_the_time_begins_again() -> No
     assert sure.uncounted_before == DAY_MS + 21_000 + 3_600_000
 
 
-def test_a_clock_that_was_set_forward_is_noticed_by_a_renewal_too() -> None:
+def test_a_renewal_also_notices_a_database_clock_set_forward() -> None:
     sure = _joined()
 
     assert not sure.renewed(120.0, 120.1, DAY_MS + 20_000 + 3_600_000, 1)
@@ -58,7 +58,7 @@ def test_a_clock_that_was_set_forward_is_noticed_by_a_renewal_too() -> None:
     assert not sure.tell(121.0)
 
 
-def test_slow_answers_and_a_clock_that_was_set_back_are_no_step_forward() -> None:
+def test_slow_answers_and_a_database_clock_set_back_do_not_restart_the_wait() -> None:
     sure = _joined()
 
     sure.looked(120.0, DAY_MS + 15_000)  # the answer took five seconds

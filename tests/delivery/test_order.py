@@ -1,4 +1,4 @@
-"""Deliveries of one order key arrive one at a time and in the store's order, also after failures and restarts."""
+"""Deliveries of one order key arrive one at a time, in the store's order, also after failures and restarts."""
 
 import random
 import threading
@@ -35,7 +35,7 @@ rules:
 
 @pytest.fixture
 def witness() -> Iterator[RecordingReceiver]:
-    """A receiver that answers late, fails and hangs up."""
+    """A receiver that answers some requests late or with an error, and closes some connections."""
     witness = RecordingReceiver()
     yield witness
     witness.stop()
@@ -43,7 +43,7 @@ def witness() -> Iterator[RecordingReceiver]:
 
 @pytest.fixture
 def live(tmp_path: Path, witness: RecordingReceiver) -> Iterator[Callable[[], Running]]:
-    """Run the dispatcher again on the same store."""
+    """Return a function that restarts the dispatcher on the same store."""
     lives: list[Running] = []
 
     def begin() -> Running:
@@ -57,7 +57,7 @@ def live(tmp_path: Path, witness: RecordingReceiver) -> Iterator[Callable[[], Ru
 
 
 def _receive(running: Running, events: Iterable[tuple[int, int]], sender: int = 0) -> None:
-    """Append events, lane and place of each, without waiting for one before the next: some come into one commit."""
+    """Append events, given by lane and place, without waiting for each, so that some share a commit."""
     ruleset = running.current.ruleset
     asked = []
     for lane, place in events:
@@ -80,7 +80,7 @@ def _settled(running: Running) -> bool:
 
 
 def _arrivals(witness: RecordingReceiver) -> dict[str, list[RecordedRequest]]:
-    """By lane. A request of a killed run may be read late, but it names its run."""
+    """The requests by lane. A request from before a restart may be read late, but it names its dispatcher."""
     lanes: dict[str, list[RecordedRequest]] = {}
     for seen in sorted(witness.requests, key=lambda one: one.run):
         lanes.setdefault(seen.lane, []).append(seen)
@@ -88,7 +88,7 @@ def _arrivals(witness: RecordingReceiver) -> dict[str, list[RecordedRequest]]:
 
 
 def _places(path: Path) -> dict[str, int]:
-    """Where each delivery stands in the store's order."""
+    """The place of each delivery in the store's order."""
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         rows = connection.execute("SELECT id, coalesce(place, seq) FROM delivery").fetchall()
     return {str(delivery): int(str(place)) for delivery, place in rows}
@@ -105,7 +105,7 @@ def test_order_holds_across_failures_restarts_and_many_keys(
         thread.join()
     for restart in (1, 2):
         until(lambda goal=restart * EVENTS // 2: witness.succeeded >= goal)  # type: ignore[misc]
-        running = live()  # what is under way is cut off, and made again
+        running = live()  # running attempts are cut off and made again
     until(lambda: _settled(running))
 
     places = _places(running.path)
@@ -118,7 +118,7 @@ def test_order_holds_across_failures_restarts_and_many_keys(
     assert kept == set(places)
     assert len(kept) == 2 * EVENTS
     assert len(witness.requests) > len(kept) + 20  # there were retries
-    assert witness.max_concurrent >= 4  # and the lanes did not wait for each other
+    assert witness.max_concurrent >= 4  # lanes did not wait for each other
 
 
 def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_running_one(
@@ -135,7 +135,7 @@ def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_runnin
     witness.answering.clear()
     _receive(running, [(lane, 3) for lane in lanes])
     until(lambda: sum(seen.ended is None for seen in witness.requests) == 2 * len(lanes))
-    # They run, nothing is behind them, and there is room for more at the target.
+    # These run, none waits behind them, and the target has free slots.
     _receive(running, [(lane, 4) for lane in lanes])
     witness.refused.clear()
     assert sorted(running.store.replay(dead, now_ms()).result(60)) == sorted(dead)

@@ -1,4 +1,4 @@
-"""Events are parsed for attempts: once for the items of one, and with the parts of the path that planned them."""
+"""Events are parsed for attempts: once for all items of an event, and with the names of the parts of its path."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_the_items_of_an_event_share_its_payload() -> None:
 
 
 @pytest.mark.parametrize(("has_item", "body"), [(False, b"{}"), (True, b'"' + b"x" * KEPT_BODY + b'"')])
-def test_other_payloads_are_not_kept(*, has_item: bool, body: bytes) -> None:
+def test_a_large_payload_or_one_without_items_is_parsed_for_each_attempt(*, has_item: bool, body: bytes) -> None:
     parser, source = EventParser(), _source("/in/{team}")
 
     first, second = (parser.parse(_event(body=body), source, source, has_item=has_item) for _ in range(2))

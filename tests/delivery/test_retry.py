@@ -18,7 +18,7 @@ POLICY = RetryPolicy()
 EVENT = Event("e", "s", "POST", "/", "", (), b"", "", NOW)
 DELIVERY = Delivery("d", 1, "e", "r", "a", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW)
 
-# Every policy that a rules file can make: durations from 1 ms to 366 days, `initial` at most `max`.
+# Any policy that a rules file can have: durations from 1 ms to 366 days, `initial` at most `max`.
 _SECONDS = st.floats(0.001, 366 * 86_400)
 POLICIES = st.builds(
     lambda bounds, **more: RetryPolicy(initial=min(bounds), max=max(bounds), **more),
@@ -77,7 +77,7 @@ def test_jitter_stays_within_its_share_of_the_wait(policy: RetryPolicy, attempts
     assert at is not None
     waited = (at - NOW) / 1000
     plain = wait(policy, attempts)
-    millisecond = 0.0011  # times are whole ones, rounded up
+    millisecond = 0.0011  # times are whole milliseconds, rounded up
     assert NOW < at
     assert plain * (1 - policy.jitter) - 1e-6 <= waited <= plain * (1 + policy.jitter) + millisecond
     assert waited <= policy.max * (1 + policy.jitter) + millisecond
@@ -129,9 +129,7 @@ def test_the_limit_of_attempts_is_exact(policy: RetryPolicy, limit: int, spread:
 
 
 @given(policy=POLICIES, attempts=st.integers(1, 1_000), back=st.integers(0, 10**10), spread=SPREADS)
-def test_a_clock_set_back_neither_ends_nor_hastens_retries(
-    policy: RetryPolicy, attempts: int, back: int, spread: float
-) -> None:
+def test_a_clock_set_back_does_not_change_retries(policy: RetryPolicy, attempts: int, back: int, spread: float) -> None:
     patient = replace(policy, attempts=None, give_up_after=1e10)
 
     at, later = _next(patient, attempts, NOW, spread=spread), _next(patient, attempts, NOW - back, spread=spread)
@@ -166,7 +164,7 @@ def _other(cause: Cause, status: int | None = None) -> Outcome:
 def test_every_failure_but_410_is_retried_by_default() -> None:
     assert [status for status in range(100, 1000) if not retries(POLICY, _status(status))] == [410]
     assert all(retries(POLICY, _other(cause)) for cause in Cause)
-    assert retries(POLICY, _other(Cause.EXIT, 410))  # no exit code is that high, and none means "gone"
+    assert retries(POLICY, _other(Cause.EXIT, 410))  # 410 is no exit code, so only a status can mean "gone"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +186,7 @@ def test_a_retry_on_list_replaces_the_default(entry: RetryOn, yes: list[Outcome]
 
     assert all(retries(policy, outcome) for outcome in yes)
     assert not any(retries(policy, outcome) for outcome in no)
-    assert retries(policy, _other(Cause.FAULT))  # a fault of the router does not count as an attempt of the delivery
+    assert retries(policy, _other(Cause.FAULT))  # an error of the router does not count as an attempt
 
 
 def test_each_outcome_gives_its_state() -> None:
@@ -217,7 +215,7 @@ def test_410_is_retried_when_the_list_names_it() -> None:
     assert _settled(_status(410)).outcome.error == "HTTP 410"
 
 
-def test_the_last_attempts_error_names_the_limit() -> None:
+def test_the_error_of_the_last_attempt_names_the_limit() -> None:
     third = replace(DELIVERY, attempts=2, first_attempt_at=NOW)
 
     limited = _settled(_status(500), third, replace(POLICY, attempts=3))

@@ -1,4 +1,4 @@
-"""A schedule is what the settling of attempts comes to when a target stays down."""
+"""The printed schedule has the attempts that are made when a target stays down."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ DAY = 86_400_000
 
 
 def _played(policy: RetryPolicy) -> list[int]:
-    """Every try, one after the other."""
+    """Each attempt in turn."""
     tries = [0]
     while True:
         again = next_attempt_at(
@@ -69,7 +69,7 @@ def test_equal_waits_are_printed_without_growth() -> None:
     assert schedule(RetryPolicy(initial=5, max=5, give_up_after=60)) == Schedule((0,), 5000, 13, "give_up_after")
 
 
-def test_an_endless_schedule_is_counted_up_to_a_limit() -> None:
+def test_an_endless_schedule_is_shown_up_to_a_limit() -> None:
     policy = RetryPolicy(initial=0.001, factor=1 + 1e-9, max=3600)
 
     assert (schedule(policy).tries, schedule(policy).ended_by) == (LONGEST, None)

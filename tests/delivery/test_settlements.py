@@ -1,4 +1,4 @@
-"""Settles gather, and one that can't be stored harms no other."""
+"""Settlements are committed in batches. One that can't be stored does not affect the others."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -24,13 +24,13 @@ NOW = 1_700_000_000_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    """A real one."""
+    """An SQLite store."""
     with closing(open_store(tmp_path / "store.db")) as opened:
         yield opened
 
 
 def claimed(store: SqliteStore, count: int) -> list[Claim]:
-    """Claims of one event's deliveries."""
+    """Store an event with some deliveries, and claim them."""
     event = Event(uuid7(NOW), "s", "POST", "/hooks/s", "", (), b"{}", "127.0.0.1", NOW)
     plan = [PlannedDelivery(uuid7(NOW), "rule", "action", "forward", "t") for _ in range(count)]
     store.append(event, plan, "r1").result(60)
@@ -44,7 +44,7 @@ def ended(claim: Claim, status: int = 200) -> FinishedAttempt:
 
 
 async def once(write: "Callable[[], Future[list[State | None]]]") -> list[State | None]:
-    """Commit as the dispatcher does where the store is well."""
+    """Commit as the dispatcher does with a store that works."""
     return await asyncio.wrap_future(write())
 
 
@@ -62,7 +62,7 @@ def test_attempts_that_end_during_a_commit_are_settled_in_the_next_commit(store:
 
         settling = Settling(store, commit, Metrics())
         settling.put(ended(first))
-        await asyncio.sleep(0)  # its commit is under way
+        await asyncio.sleep(0)  # let its commit begin
         for claim in others:
             settling.put(ended(claim))
         held.set()
@@ -114,7 +114,7 @@ def test_waiting_settlements_are_stored_at_shutdown(store: SqliteStore) -> None:
 
 def test_a_delivery_is_counted_only_when_its_lease_still_holds(store: SqliteStore) -> None:
     ours, lost = claimed(store, 2)
-    assert store.release(lost).result(60)  # as an operator's cancel does, it takes the claim away
+    assert store.release(lost).result(60)  # takes the claim away, as an operator's cancel does
     metrics = Metrics()
 
     async def run() -> None:

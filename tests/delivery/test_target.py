@@ -1,4 +1,4 @@
-"""A target's slots, rate and breaker."""
+"""A target's slots, rate limit and breaker."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_rate_limit_lets_its_number_through() -> None:
             target.start()
             started += 1
 
-    assert started == pytest.approx(505, abs=1)  # the burst of a tenth of a second, then 50 a second
+    assert started == pytest.approx(505, abs=1)  # a burst of a tenth of a second, then 50 a second
 
 
 def test_a_slow_rate_limit_says_when_the_next_attempt_may_start() -> None:
@@ -70,7 +70,7 @@ def test_an_open_breaker_lets_one_attempt_through_after_its_pause() -> None:
     assert target.free(110) == 1
     target.start()
     assert target.free(110) == 0
-    assert target.free_in(110) is None  # the attempt under way decides
+    assert target.free_in(110) is None  # the running attempt decides
     target.finish(True, 111)
     assert target.free(111) == 5
 
@@ -128,11 +128,11 @@ HOURLY = TargetSpec("t", concurrency=5, rate=1 / 3600)
         (0, 3600),
         (3000, 600),
         (3600, 0),
-        (10**9, 0),  # long ago, or a clock that was set forward
-        (-5000, 3600),  # a clock that was set back: one interval at the most
+        (10**9, 0),  # long ago, or by a clock that was set forward
+        (-5000, 3600),  # by a clock that was set back: it delays by one interval at most
     ],
 )
-def test_a_low_rate_counts_the_last_start_of_an_earlier_process(ago: float, soon: float) -> None:
+def test_a_low_rate_counts_the_last_start_before_a_restart(ago: float, soon: float) -> None:
     target = Target(HOURLY, now=0)
 
     target.resume(ago)
@@ -152,11 +152,11 @@ def test_a_changed_rate_counts_from_the_last_attempts_start() -> None:
 @pytest.mark.parametrize(
     ("rate", "recorded"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
 )
-def test_only_a_low_rate_is_remembered(rate: float | None, recorded: bool) -> None:
+def test_the_last_start_is_stored_only_for_a_low_rate(rate: float | None, recorded: bool) -> None:
     assert Target(TargetSpec("t", 5, rate), now=0).records_claims is recorded
 
 
-def test_a_target_names_the_limit_that_deliveries_wait_for() -> None:
+def test_a_target_names_the_limit_that_its_deliveries_wait_for() -> None:
     spec = TargetSpec("t", concurrency=1, rate=0.1, breaker=BreakerSpec.model_validate({"failures": 1, "pause": "5s"}))
     target = Target(spec, now=0)
     assert target.waits(0) is None
@@ -171,4 +171,4 @@ def test_a_target_names_the_limit_that_deliveries_wait_for() -> None:
     assert rate[1] == pytest.approx(3)
     assert target.waits(10) is None
     target.start()
-    assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is under way
+    assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is running

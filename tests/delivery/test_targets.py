@@ -1,4 +1,4 @@
-"""What a node tells the fleet of the limits that it uses."""
+"""The slots that a node reports to the fleet as used."""
 
 import time
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ rules: [{name: sent, actions: [{forward: {target: hook}}]}]
 """
 
 
-def test_slots_are_held_until_no_claim_can_use_them(tmp_path: Path) -> None:
-    """Else another node begins an attempt while this one does: twice at once at a target with concurrency 1."""
+def test_a_node_reports_slots_as_used_until_no_claim_can_use_them(tmp_path: Path) -> None:
+    """Otherwise two nodes could begin attempts at once at a target with concurrency 1."""
     ruleset = Loader(REGISTRIES, {}).load(RULES, "rules.yaml", tmp_path).require()
     targets = Targets(CurrentRuleset(ruleset), cast("Any", None), lambda: 0, lambda *_: None)
 
@@ -28,7 +28,7 @@ def test_slots_are_held_until_no_claim_can_use_them(tmp_path: Path) -> None:
 
     assert held({}) == 0
     targets.take_shares({"hook": Share(4, None, False)}, {})
-    assert held({}) == 4  # a claim may begin at any time
+    assert held({}) == 4  # a claim may begin an attempt at any time
     assert targets.get("hook", time.monotonic()).free(time.monotonic()) == 4
     targets.take_shares({"hook": Share(1, None, False)}, {})
     assert held({"hook": 3}) == 3  # it began before

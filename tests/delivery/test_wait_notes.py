@@ -1,4 +1,4 @@
-"""What due deliveries wait for is written when it changes, and never more than once a second."""
+"""The reasons why due deliveries wait are stored when they change, at most once a second."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def noted(store: SqliteStore) -> dict[str, object]:
-    store.put_note("barrier", "{}").result(60)  # notes are committed in their order
+    store.put_note("barrier", "{}").result(60)  # notes are committed in order
     return parsed_note(store.notes().get(WAITS_NOTE))
 
 
@@ -28,7 +28,7 @@ def test_only_changed_waits_are_written(store: SqliteStore) -> None:
 
     waits.note({"a": (Wait.RATE, 60.0)}, 1_000_000, 10.0)
     assert noted(store) == {"a": {"for": "rate", "until": 1_060_000}}
-    waits.note({"a": (Wait.RATE, 30.1)}, 1_030_000, 40.0)  # the same moment, a hair later by another clock
+    waits.note({"a": (Wait.RATE, 30.1)}, 1_030_000, 40.0)  # the same moment, 100 ms off because of another clock
     assert noted(store) == {"a": {"for": "rate", "until": 1_060_000}}
     waits.note({}, 1_060_000, 70.0)
     assert noted(store) == {}
@@ -44,7 +44,7 @@ def test_changes_are_written_once_a_second_at_most(store: SqliteStore) -> None:
     assert noted(store) == {}
 
 
-def test_the_note_of_an_earlier_process_is_cleared(store: SqliteStore) -> None:
+def test_a_note_from_before_a_restart_is_cleared(store: SqliteStore) -> None:
     store.put_note(WAITS_NOTE, '{"a": {"for": "rate", "until": 5}}')
     waits = WaitNotes(store)
 

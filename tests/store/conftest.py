@@ -1,4 +1,4 @@
-"""An SQLite store in a temporary folder, and events for it."""
+"""Fixtures that open empty stores, and make events and planned deliveries."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the store is."""
+    """The path of the SQLite store."""
     return tmp_path / "store.db"
 
 
@@ -44,14 +44,14 @@ def postgres_store(postgres_store_url: str) -> Iterator[PostgresStore]:
 
 @pytest.fixture(params=["sqlite_store", "postgres_store"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """An empty store of each implementation. To run the suite on another one, add its fixture's name above."""
+    """An empty store of each kind. To run these tests on another kind, add the name of its fixture above."""
     found: Store = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture
 def event() -> Callable[..., Event]:
-    """Make an event."""
+    """Return a function that makes an event."""
 
     def make(**given: Any) -> Event:
         defaults: dict[str, Any] = {
@@ -72,7 +72,7 @@ def event() -> Callable[..., Event]:
 
 @pytest.fixture
 def planned_delivery() -> Callable[..., PlannedDelivery]:
-    """Make a planned delivery."""
+    """Return a function that makes a planned delivery."""
 
     def make(target: str = "ci", **given: Any) -> PlannedDelivery:
         defaults: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What came lately is counted by time and by rule, close to the truth however much there is."""
+"""Recent events and deliveries are counted by time and by rule, or estimated if there are many."""
 
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -19,7 +19,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def id_at(at: int, number: int = 0) -> str:
-    """An id of a time (ms)."""
+    """An id with this time (ms)."""
     text = f"{at:012x}7{number:019x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -35,13 +35,13 @@ def test_events_and_deliveries_are_counted_by_time(store: Store, event: MakeEven
     found = store.activity([NOW + minute * MINUTE for minute in range(5)])
 
     assert [bucket.begins_at for bucket in found] == [NOW + minute * MINUTE for minute in range(5)]
-    assert [bucket.events for bucket in found] == [2, 0, 1, 0, 2]  # the last one has no end
+    assert [bucket.events for bucket in found] == [2, 0, 1, 0, 2]  # the last interval is open
     assert [bucket.deliveries for bucket in found] == [1, 0, 2, 0, 2]
     assert all(bucket.is_exact and not bucket.dead for bucket in found)
     assert [bucket.events for bucket in store.activity([NOW + 3 * MINUTE, NOW + 20 * MINUTE])] == [2, 0]
 
 
-def test_dead_deliveries_count_where_they_were_planned(
+def test_dead_deliveries_count_at_the_time_of_their_planning(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for minute in (0, 1):
@@ -58,12 +58,12 @@ def test_dead_deliveries_count_where_they_were_planned(
     assert [bucket.dead for bucket in store.activity([NOW, NOW + MINUTE])] == [2, 0]
 
 
-def test_an_empty_store_has_nothing(store: Store) -> None:
+def test_an_empty_store_has_no_activity(store: Store) -> None:
     assert [(bucket.events, bucket.deliveries) for bucket in store.activity([NOW, NOW + 1])] == [(0, 0), (0, 0)]
     assert store.recent_matches(["deploy"]).since is None
 
 
-def test_many_events_are_counted_by_estimate(
+def test_the_count_of_many_events_is_estimated(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EXACT", 3)

@@ -1,4 +1,4 @@
-"""The promises of the store protocols, which every implementation must keep."""
+"""The promises of the store protocols, which every kind of store must keep."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,17 +22,17 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def put(store: Store, event: Event, *plan: PlannedDelivery, window: int = 0) -> Any:
-    """Append and wait."""
+    """Append an event and wait for the commit."""
     return store.append(event, plan, "r1", dedupe_window=window).result(60)
 
 
 def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
-    """Claim and wait."""
+    """Claim due deliveries and wait for the commit."""
     return store.claim(wanted or {"ci": 10}, now).result(60)
 
 
 def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
-    """Settle and wait."""
+    """Settle a claim and wait for the commit."""
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
     return store.settle([done]).result(60)[0] is not None
 
@@ -158,7 +158,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
     for number in range(100):
         put(store, event(), planned_delivery(target="ci", order_key=f'"{number // 2}"'))
     claims = take(store, ci=100)
-    assert len(claims) == 50  # one of each order key
+    assert len(claims) == 50  # one for each order key
     store.release(claims[0]).result(60)
     [again] = take(store, ci=1)
     kinds = {
@@ -172,7 +172,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         outcome, state = kinds[number % 4]
         return Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 1000 + number)
 
-    # The delivery's old token and its new one are settled in the same batch.
+    # Settlements with an old and a new token of the same delivery are in one batch.
     done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
     futures = [store.settle([one]) for one in done[1:20]]
     together = store.settle([done[0], *done[20:]])
@@ -195,7 +195,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
             outcome.excerpt,
             NOW + 5,
         )
-    # Only those that are settled for good let the next one of their order go.
+    # Only a delivery in a final state unblocks the next one of its order.
     settled_for_good = sum(number % 4 in (0, 2) for number in range(1, 51))
     assert len(take(store, ci=100)) == settled_for_good
 
@@ -212,7 +212,9 @@ def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, plan
     assert not store.release(claim).result(60)
 
 
-def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_delivery_moved_to_another_target_waits_there(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     put(store, event(), planned_delivery())
     [claim] = take(store)
 
@@ -235,7 +237,7 @@ def test_deliveries_of_one_order_key_go_one_at_a_time_in_commit_order(
     states = [State.SUCCEEDED, State.DEAD, State.SUCCEEDED, State.SUCCEEDED]
     for state in states:
         [claim] = [c for c in take(store) if c.delivery.order_key == "[7]"]
-        settle(store, claim, Outcome.retry("x"), State.PENDING)  # a retry of the head keeps the others waiting
+        settle(store, claim, Outcome.retry("x"), State.PENDING)  # a retry of the first keeps the others waiting
         [claim] = [c for c in take(store) if c.delivery.order_key == "[7]"]
         done.append(claim.delivery.id)
         outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
@@ -255,7 +257,7 @@ def test_order_keys_of_one_batch_block_each_other_too(
     assert [c.delivery.id for c in take(store, ci=100)] == [plans[0].id]
 
 
-def test_a_duplicate_is_answered_with_the_first_events_id(
+def test_the_answer_to_a_duplicate_has_the_id_of_the_first_event(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     first, second = event(dedupe_key="d1"), event(dedupe_key="d1", received_at=NOW + 999)
@@ -271,7 +273,7 @@ def test_a_duplicate_is_answered_with_the_first_events_id(
 @pytest.mark.parametrize(
     ("change", "window"),
     [
-        ({"received_at": NOW + 1000}, 1000),  # the window is over
+        ({"received_at": NOW + 1000}, 1000),  # the dedupe window has passed
         ({"source": "stripe"}, 1000),
         ({"dedupe_key": "d2"}, 1000),
         ({"dedupe_key": None}, 1000),
@@ -318,7 +320,9 @@ def test_an_unmatched_event_does_not_reserve_its_dedupe_key(
     assert not put(store, event(dedupe_key="d1"), planned_delivery(), window=1000).duplicate
 
 
-def test_a_hundred_concurrent_copies_are_one_event(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_hundred_concurrent_duplicates_are_one_event(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(
             pool.map(lambda _: put(store, event(dedupe_key="d1"), planned_delivery(), window=1000), range(100))
@@ -353,7 +357,9 @@ def test_an_invalid_call_fails_alone(store: Store, event: MakeEvent) -> None:
     assert store.writable()
 
 
-def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_duplicate_is_stored_when_the_first_append_failed(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     bad = store.append(event(dedupe_key="d1", path=None), [planned_delivery()], "r1", dedupe_window=1000)
     good = store.append(event(dedupe_key="d1"), [planned_delivery()], "r1", dedupe_window=1000)
 
@@ -384,7 +390,7 @@ def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, 
     [claim] = take(store, now=NOW + 50)
     told.clear()
     settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
-    put(store, event())  # so that the writer is past the announcement
+    put(store, event())  # another commit, so that the announcement was made
 
     assert told == [{"ci": NOW + 7}]
 
@@ -396,7 +402,7 @@ def test_blocked_work_is_not_announced(store: Store, event: MakeEvent, planned_d
 
     put(store, event(), planned_delivery(order_key="[1]"), planned_delivery(target="other", action="b"))
     put(store, event(), planned_delivery(order_key="[1]"))
-    put(store, event())  # so that the writer is past the announcement
+    put(store, event())  # another commit, so that the announcement was made
 
     assert told == [{"other": NOW}]
     assert store.due() == {"ci": NOW, "other": NOW}
@@ -415,7 +421,9 @@ def test_released_work_is_announced(store: Store, event: MakeEvent, planned_deli
     assert told == [{"ci": NOW}, {"new": NOW}]
 
 
-def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_released_delivery_stays_first_in_its_order(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     put(store, event(), planned_delivery(order_key="[1]"))
     put(store, event(), planned_delivery(order_key="[1]"))
     [claim] = take(store)
@@ -436,7 +444,7 @@ def test_a_failing_listener_does_not_stop_the_store(store: Store, event: MakeEve
     put(store, event(), planned_delivery())
 
 
-def test_a_rulesets_text_is_kept_once(store: Store) -> None:
+def test_the_text_of_a_ruleset_is_stored_once(store: Store) -> None:
     text = RulesetText("r2", "rules: [] # é", "/etc")
 
     store.put_ruleset(text, NOW).result(60)
@@ -507,7 +515,7 @@ def test_a_clock_set_back_makes_new_deliveries_due(store: Store, event: MakeEven
     claims = take(store, NOW - HOUR)
     assert [claim.delivery.id for claim in claims] == [delivery.id for delivery in store.deliveries()][:2]
     settle(store, claims[1], Outcome.succeeded(), State.SUCCEEDED)
-    assert len(take(store, NOW - HOUR)) == 1  # the blocked one need not wait either
+    assert len(take(store, NOW - HOUR)) == 1  # the wait of the blocked one is shortened too
 
 
 def test_a_clock_set_back_keeps_the_remaining_wait_of_retries(
@@ -515,7 +523,7 @@ def test_a_clock_set_back_keeps_the_remaining_wait_of_retries(
 ) -> None:
     put(store, event(), planned_delivery())
     [claim] = take(store)
-    settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 5 + 7_000)  # it ended at NOW + 5
+    settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 5 + 7_000)  # it ended at NOW + 5 ms
 
     for now in (NOW + 5, NOW + 1_000, NOW - HOUR, NOW - HOUR + 1_000):
         _shorten(store, now)
@@ -552,7 +560,7 @@ def test_waits_are_shortened_in_small_batches(
 
     assert first is not None
     waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
-    assert waits == [NOW - HOUR] * 3 + [NOW]  # the settled ones at the beginning were skipped
+    assert waits == [NOW - HOUR] * 3 + [NOW]  # the settled ones before it were skipped
     assert store.shorten_waits(NOW - HOUR, first).result(60) is None
     assert len(take(store, NOW - HOUR)) == 4
 
@@ -578,7 +586,7 @@ def test_one_transaction_settles_any_number_of_rows(
 
 
 def state_of(store: Store, planned: PlannedDelivery) -> tuple[State, SkipReason | None, str | None]:
-    """Its state, and why and for which one it is skipped."""
+    """The state of a delivery, and the reason and the delivery for which it was skipped."""
     found = store.delivery(planned.id)
     assert found is not None
     return found.state, found.skip_reason, found.skipped_for
@@ -605,7 +613,9 @@ def test_the_newest_delivery_of_a_value_skips_the_one_that_waits(
     assert store.count(Filter(states=(State.SKIPPED,))) == 1
 
 
-def test_groups_are_of_one_rule_and_action(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_deliveries_of_other_rules_or_actions_are_in_other_groups(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     plan = [
         planned_delivery(group=Latest("[1]")),
         planned_delivery(group=Latest("[1]"), action="b"),
@@ -737,7 +747,7 @@ def test_each_new_delivery_restarts_the_wait_up_to_its_limit(
     settle(store, claim, Outcome.retry("x"), State.PENDING)
     put(store, event(received_at=NOW + 210), planned_delivery(group=Latest("[1]", 30, 70)))
 
-    assert store.due() == {"ci": NOW + 240}  # an attempt was made: it begins anew
+    assert store.due() == {"ci": NOW + 240}  # an attempt was made, so that the longest wait starts again
 
 
 def test_a_clock_set_back_does_not_lengthen_a_wait(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -759,15 +769,15 @@ def test_a_clock_set_back_restarts_the_longest_wait(store: Store, event: MakeEve
 
     put(store, event(received_at=NOW + 500), planned_delivery(group=Latest("[1]", 300, 700)))
 
-    assert store.due() == {"ci": NOW + 600}  # 700 after the clock was set back
+    assert store.due() == {"ci": NOW + 600}  # 700 ms after the clock was set back
 
 
-def test_after_a_clock_set_back_no_wait_exceeds_the_longest(
+def test_no_wait_exceeds_the_longest_after_a_clock_set_back(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
     put(store, event(received_at=NOW + HOUR), planned_delivery(group=Latest("[1]", 300, 700)))
-    assert store.due() == {"ci": NOW + HOUR}  # the first of its group has waited for more than the longest time
+    assert store.due() == {"ci": NOW + HOUR}  # the first of its group has waited longer than the longest wait
 
     store.shorten_waits(NOW).result(60)
 
@@ -810,7 +820,7 @@ def test_an_expired_first_delivery_may_be_pruned_before_the_clock_is_set_back(
 
 
 @pytest.mark.parametrize("end", ["dead", "cancelled"])
-def test_after_a_first_delivery_that_died_or_was_cancelled_the_next_is_made(
+def test_the_next_delivery_of_a_value_is_made_after_a_dead_or_cancelled_first_one(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, end: str
 ) -> None:
     put(store, event(), first := planned_delivery(group=Once("[1]", 1000)))
@@ -872,7 +882,7 @@ def test_the_first_delivery_still_counts_when_it_is_replayed(
     assert state_of(store, second) == (State.SKIPPED, SkipReason.EARLIER, first.id)
 
 
-def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
+def test_a_follower_gets_each_skipped_delivery_after_its_attempts(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(), tried := planned_delivery(group=Latest("[1]")))
@@ -899,4 +909,4 @@ def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
     ]
     assert store.position_at(NOW + 9).ended == {ends[-1].writer: ends[-1].seq - 1}
     store.replay([second.id], NOW).result(60)
-    assert len(store.ended({}).ends) == 3  # it is skipped no longer
+    assert len(store.ended({}).ends) == 3  # it is no longer skipped

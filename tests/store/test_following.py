@@ -16,17 +16,17 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def put(store: Store, event: Event, *plan: PlannedDelivery) -> str:
-    """Append and wait; the event's id."""
+    """Append an event, wait for the commit, and return the event's id."""
     return store.append(event, plan, "r1").result(60).event_id
 
 
 def take(store: Store, now: int = NOW) -> list[Claim]:
-    """Claim whatever is due."""
+    """Claim all due deliveries."""
     return store.claim({"ci": 5000}, now).result(60)
 
 
 def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> None:
-    """Settle it."""
+    """Settle a claim and wait for the commit."""
     assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(60)[0]
 
 
@@ -34,7 +34,7 @@ START = StreamPosition().ended
 
 
 def ends(store: Store, after: Place = START) -> list[EndedAttempt]:
-    """All of them, read in small pages."""
+    """All ended attempts, read in small pages."""
     found: list[EndedAttempt] = []
     more = True
     while more:

@@ -1,4 +1,4 @@
-"""Groups: any history of a store is compared with a naive model of latest_by and once_by."""
+"""Groups: random histories of a store are compared with a naive model of latest_by and once_by."""
 
 import time
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Known:
     """A delivery of the model."""
 
     id: str
-    group: Group | None  #: None once it was replayed
+    group: Group | None  #: None after a replay
     lane: str | None
     place: int
     received_at: int
@@ -44,18 +44,18 @@ class Known:
     since: int
     state: State = State.PENDING
     skip: tuple[SkipReason, str] | None = None
-    fresh: bool = True  #: no attempt was made
+    fresh: bool = True  #: whether no attempt was made
     interruptions: int = 0
 
 
 @dataclass
 class Model:
-    """What a store has to say, by lists that are walked through from end to end."""
+    """What a store should contain, computed with plain lists."""
 
     all: list[Known] = field(default_factory=list)
     firsts: dict[Group, tuple[Known, int]] = field(default_factory=dict)
     places: int = 0
-    over: set[Group] = field(default_factory=set)  #: whose first was over once: a store need not know it any more
+    over: set[Group] = field(default_factory=set)  #: groups whose first delivery a store may have removed
 
     def next_place(self) -> int:
         self.places += 1
@@ -73,7 +73,7 @@ class Model:
         )
 
     def forget(self, group: Group | None) -> None:
-        """The first of a group that was over once is not known any more. The clock may be set back since."""
+        """Forget the first delivery of each group whose time is over, as a store may."""
         if group is not None and group in self.over:
             self.firsts.pop(group, None)
 
@@ -103,7 +103,7 @@ class Model:
         one.state, one.skip = State.SKIPPED, (reason, other.id)
 
     def end(self, one: Known, state: State) -> None:
-        """Its attempt ended, or an operator ended it."""
+        """Its attempt ended, or an operator cancelled it."""
         newer = [other for other in self.of(one.group) if other.state is State.PENDING and other.place > one.place]
         if (
             isinstance(one.group, Latest)
@@ -131,7 +131,7 @@ class Model:
 
 
 class Histories(RuleBasedStateMachine):
-    """Appends, claims, ends, replays, cancels, crashes and a clock that is set, in any order."""
+    """Appends, claims, settlements, replays, cancels, crashes and changes of the clock, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def attempts_run(self) -> None:
-        """Few histories would come there by chance."""
+        """Start with running attempts, which few random histories reach."""
         self.append(groups=[GROUPS[1], GROUPS[3], None], lane=None)
         self.claim(count=3)
         self.append(groups=[GROUPS[1], GROUPS[3]], lane="[1]")
@@ -190,7 +190,7 @@ class Histories(RuleBasedStateMachine):
         claim = self.claims.pop(one.id)
         done = Settlement(one.id, claim.token, outcome, state, self.now, self.now + 50)
         [told] = self.store.settle([done]).result(10)
-        if one.state is not State.RUNNING:  # cancelled meanwhile
+        if one.state is not State.RUNNING:  # it was cancelled meanwhile
             assert told is None
             return
         one.fresh = False
@@ -241,7 +241,7 @@ class Histories(RuleBasedStateMachine):
         assume(self.now - by > NOW - 5 * 3_600_000)
         self.now -= by
         self.store.shorten_waits(self.now).result(10)
-        for one in self.model.all:  # each waits no longer than it was to wait
+        for one in self.model.all:  # no delivery waits longer than it was to wait
             if one.state is State.PENDING:
                 found = self.store.delivery(one.id)
                 assert found is not None
@@ -249,7 +249,7 @@ class Histories(RuleBasedStateMachine):
                 if one.fresh and not one.interruptions:
                     assert found.next_attempt_at <= self.now + (MOST if isinstance(one.group, Latest) else 0)
                 one.due_at = found.next_attempt_at
-                one.since = min(one.since, self.now)  # a time to come doesn't count
+                one.since = min(one.since, self.now)  # a start in the future doesn't count
 
     @rule()
     def crash(self) -> None:
@@ -277,7 +277,7 @@ class Histories(RuleBasedStateMachine):
             assert d.blocked == (pending and self.model.blocked(one))
         skipped = [one.id for one in self.model.all if one.state is State.SKIPPED]
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not {one.delivery_id for one in self.told} | self.recovered >= set(skipped):  # told after the result
+        while not {one.delivery_id for one in self.told} | self.recovered >= set(skipped):  # reported after the result
             assert time.monotonic() < deadline
             time.sleep(0.001)
 

@@ -1,4 +1,4 @@
-"""Holds in the store: pauses by command, what the rules file holds, and marked deliveries."""
+"""Holds in the store: pauses by command, holds of the rules file, and marked deliveries."""
 
 from collections.abc import Callable
 
@@ -29,14 +29,14 @@ def put(store: Store, event: Event, *plans: PlannedDelivery) -> None:
 
 
 def delivery(store: Store, plan: PlannedDelivery) -> Delivery:
-    """A planned delivery as it is now."""
+    """Read a delivery from the store."""
     found = store.delivery(plan.id)
     assert found is not None
     return found
 
 
 def broken(store: Store) -> list[Finding]:
-    """What `store check` finds."""
+    """The broken invariants that `store check` finds."""
     return [finding for finding in store.check(lambda *_: None) if finding.broken]
 
 
@@ -88,10 +88,10 @@ def test_the_holds_of_a_new_rules_file_replace_the_old_ones(store: Store) -> Non
     assert store.holds().by_file == {(TARGET, "ci"), (ACTION, "r/a")}
     assert [hold.began_at for hold in active(store, NOW + 3) if hold.cause is HoldCause.FILE] == [NOW + 2, NOW + 1]
     assert store.resume("ci", NOW + 3).result(60)
-    assert store.holds().by_file == {(TARGET, "ci"), (ACTION, "r/a")}  # a command does not undo the file
+    assert store.holds().by_file == {(TARGET, "ci"), (ACTION, "r/a")}  # a command does not end a hold of the file
 
 
-def test_marked_deliveries_are_not_claimed_and_not_the_oldest(
+def test_marked_deliveries_are_not_claimed_and_do_not_count_as_the_oldest(
     store: Store, event: MakeEvent, planned_delivery: Make
 ) -> None:
     mine, others = planned_delivery(), planned_delivery(action="other")
@@ -139,7 +139,7 @@ def test_deliveries_are_marked_in_steps(
     assert store.depths() == [Depth("ci", due=5, oldest_at=NOW)]
 
 
-def test_a_held_delivery_also_holds_the_ones_behind_it_in_order(
+def test_a_held_delivery_also_holds_later_ones_of_its_order(
     store: Store, event: MakeEvent, planned_delivery: Make
 ) -> None:
     plans = [planned_delivery(order_key="k") for _ in range(3)]
@@ -151,14 +151,14 @@ def test_a_held_delivery_also_holds_the_ones_behind_it_in_order(
     assert [delivery(store, plan).blocked for plan in plans] == [False, True, True]
     store.cancel([plans[0].id], NOW).result(60)
     assert [delivery(store, plan).blocked for plan in plans] == [False, False, True]
-    assert store.claim({"ci": 9}, NOW).result(60) == []  # the next one is held too
+    assert store.claim({"ci": 9}, NOW).result(60) == []  # the next one of the order is held too
     assert not broken(store)
 
     store.let_go("deploy", "forward").result(60)
     assert [claim.delivery.id for claim in store.claim({"ci": 9}, NOW).result(60)] == [plans[1].id]
 
 
-def test_a_claim_is_given_back_as_held(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
+def test_a_claim_can_be_given_back_as_held(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
     plan = planned_delivery()
     put(store, event(), plan)
     [claim] = store.claim({"ci": 1}, NOW).result(60)
@@ -170,9 +170,7 @@ def test_a_claim_is_given_back_as_held(store: Store, event: MakeEvent, planned_d
     assert store.depths() == [Depth("ci", held=1)]
 
 
-def test_a_delivery_that_waits_again_is_marked_by_its_id(
-    store: Store, event: MakeEvent, planned_delivery: Make
-) -> None:
+def test_a_delivery_can_be_marked_by_its_id(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
     plan, done = planned_delivery(), planned_delivery()
     put(store, event(), plan, done)
     claims = store.claim({"ci": 2}, NOW).result(60)
@@ -195,7 +193,7 @@ def test_an_event_with_a_held_delivery_is_kept(store: Store, event: MakeEvent, p
     assert store.count(Filter(states=(State.PENDING,))) == 1
 
 
-def test_old_ended_holds_are_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_ended_holds_are_removed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     day = 86_400_000
     store.pause("ci", None, NOW).result(60)
     store.resume("ci", NOW + 1).result(60)
@@ -206,4 +204,4 @@ def test_old_ended_holds_are_forgotten(store: Store, monkeypatch: pytest.MonkeyP
     for number in range(4):
         store.resume("b", NOW + 402 * day + 10 * number + 5).result(60)
         store.pause("b", None, NOW + 402 * day + 10 * number + 9).result(60)
-    assert store.holds().held_ms("b", "r", "a", NOW + 402 * day + 20, NOW + 402 * day + 35) == 6  # the newest only
+    assert store.holds().held_ms("b", "r", "a", NOW + 402 * day + 20, NOW + 402 * day + 35) == 6  # the newest is kept

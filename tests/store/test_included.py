@@ -1,4 +1,4 @@
-"""The texts of included files are kept with their ruleset, and go with it."""
+"""The texts of included files are stored and removed with their ruleset."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ TEXT = RulesetText(
 )
 
 
-def test_every_text_comes_back_with_its_folder_in_its_order(store: Store) -> None:
+def test_included_texts_are_read_back_in_order_with_their_folders(store: Store) -> None:
     store.put_ruleset(TEXT, NOW).result(60)
     assert store.ruleset("several") == TEXT
 
@@ -29,7 +29,7 @@ def test_every_text_comes_back_with_its_folder_in_its_order(store: Store) -> Non
     assert store.ruleset("several") == moved
 
 
-def test_a_reroute_keeps_them_too(
+def test_a_reroute_also_stores_included_texts(
     store: Store, event: Callable[..., Event], planned_delivery: Callable[..., PlannedDelivery]
 ) -> None:
     made = event()
@@ -40,7 +40,7 @@ def test_a_reroute_keeps_them_too(
     assert store.ruleset("several") == TEXT
 
 
-def test_they_are_pruned_with_their_ruleset(store: Store) -> None:
+def test_included_texts_are_pruned_with_their_ruleset(store: Store) -> None:
     store.put_ruleset(TEXT, NOW).result(60)
     store.put_ruleset(RulesetText("next", "x", "/etc"), NOW + 1).result(60)
 

@@ -1,4 +1,4 @@
-"""Lists of events and deliveries give the same rows, however the store finds them."""
+"""Lists of events and deliveries have the same rows, whichever way the store finds them."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -51,14 +51,14 @@ FILTERS = [
 
 
 def id_at(at: int, number: int) -> str:
-    """An id of that time. `uuid7` would go on from the latest time that any test has used."""
+    """An id with this time. `uuid7` would continue from the latest time that any test has used."""
     text = f"{at:012x}"
     return f"{text[:8]}-{text[8:]}-7000-8000-{number:012x}"
 
 
 @pytest.fixture
 def filled(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> Iterator[Store]:
-    """A store with 60 events of an hour: matched by none, one or two rules, with deliveries in all states."""
+    """A store with 60 events of one hour, matched by up to two rules, with deliveries in all states."""
     chosen = random.Random(7)
     for minute in range(60):
         at = NOW - (60 - minute) * MINUTE
@@ -78,7 +78,9 @@ def filled(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> Iterat
     yield store
 
 
-def test_few_and_many_events_are_found_alike(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_finds_the_same_events_in_small_and_large_stores(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = [filled.event_heads(which, limit=99, newest_first=True) for which in EVENT_FILTERS]
     few_deliveries = [filled.deliveries(which, limit=999) for which in FILTERS]
     for module in (sqlite_reader, postgres_reader):
@@ -98,7 +100,7 @@ def test_few_and_many_events_are_found_alike(filled: Store, monkeypatch: pytest.
 def test_a_search_finds_what_a_list_has(
     filled: Store, monkeypatch: pytest.MonkeyPatch, few: int, first_rows: int
 ) -> None:
-    for name in ("SECONDS", "EMPTY_SECONDS"):  # so that nothing depends on the machine
+    for name in ("SECONDS", "EMPTY_SECONDS"):  # so that the speed of the machine does not matter
         monkeypatch.setattr(search_back, name, 60.0)
     monkeypatch.setattr(search_back, "FIRST_ROWS", first_rows)
     monkeypatch.setattr(search_back, "MOST_ROWS", 2 * first_rows)
@@ -122,7 +124,7 @@ def test_a_search_finds_what_a_list_has(
     assert filled.search_deliveries(Filter(event_id=event_id), 9).rows == filled.deliveries(Filter(event_id=event_id))
 
 
-def test_lists_have_a_lowest_row(filled: Store) -> None:
+def test_a_list_can_start_at_a_lowest_row(filled: Store) -> None:
     heads = filled.event_heads(limit=99)
     middle = heads[30].seq
 
@@ -133,12 +135,12 @@ def test_lists_have_a_lowest_row(filled: Store) -> None:
     assert filled.deliveries(limit=999, above=deliveries[9].seq, newest_first=True) == deliveries[:9:-1]
 
 
-def test_rows_whose_ids_run_ahead_of_a_clock_that_was_set_back_are_found(
+def test_rows_with_ids_ahead_of_a_clock_set_back_are_found(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     later = NOW + 60 * MINUTE
     store.append(event(id=id_at(later, 1), received_at=later), [planned_delivery(id=id_at(later, 1))], "h").result(60)
-    back = event(id=id_at(later, 2), received_at=NOW)  # ids only grow
+    back = event(id=id_at(later, 2), received_at=NOW)  # ids never decrease
     store.append(back, [planned_delivery(id=id_at(later, 2))], "h").result(60)
 
     assert [one.id for one in store.event_heads(EventFilter(until=NOW + MINUTE))] == [back.id]
@@ -146,7 +148,7 @@ def test_rows_whose_ids_run_ahead_of_a_clock_that_was_set_back_are_found(
     assert [one.event_id for one in store.deliveries(Filter(until=NOW + MINUTE))] == [back.id]
 
 
-def test_rows_after_many_of_a_clock_that_was_ahead_are_found(
+def test_rows_after_many_with_ids_ahead_of_the_clock_are_found(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (sqlite_filters, postgres_filters):
@@ -155,7 +157,7 @@ def test_rows_after_many_of_a_clock_that_was_ahead_are_found(
     for number in range(3):
         one = event(id=id_at(ahead, number), received_at=ahead)
         store.append(one, [planned_delivery(id=id_at(ahead, number))], "h").result(60)
-    back = event(id=id_at(NOW, 3), received_at=NOW)  # ids go by the corrected clock after a restart
+    back = event(id=id_at(NOW, 3), received_at=NOW)  # after a restart ids follow the corrected clock
     store.append(back, [planned_delivery(id=id_at(NOW, 3))], "h").result(60)
 
     assert [one.id for one in store.event_heads(EventFilter(until=NOW + MINUTE))] == [back.id]

@@ -1,4 +1,4 @@
-"""Notices of the router about itself in the store: the first at once, with what it tells; further ones gathered."""
+"""Notices become own events: the first one in the transaction that causes it, further ones gathered into one."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ MakeEvent = Callable[..., Event]
 
 @pytest.fixture
 def notice(planned_delivery: Make) -> Callable[..., Notice]:
-    """Make a notice."""
+    """Return a function that makes a notice."""
 
     def make(at: int = NOW, subject: str = "a/b", kind: str = "delivery.dead", number: int = 1) -> Notice:
         event = own_event(kind, subject, {"number": number}, at)
@@ -45,12 +45,12 @@ def notice(planned_delivery: Make) -> Callable[..., Notice]:
 
 
 def own(store: Store) -> list[dict[str, object]]:
-    """The payloads of the router's own events, in order."""
+    """The payloads of the own events, in order."""
     return [orjson.loads(event.body) for event in reversed(store.events()) if is_own(event)]
 
 
 def numbers(store: Store) -> list[tuple[object, object]]:
-    """(number, count) of each."""
+    """The number and the count of each own event."""
     return [(one["number"], one["count"]) for one in own(store)]
 
 
@@ -100,11 +100,11 @@ def test_gathered_notices_become_one_event_with_their_number(store: Store, notic
 
     assert numbers(store) == [(1, 1), (3, 2)]
     assert store.gathered(later + GATHER_MS - 1) == []
-    assert not store.tell(notice(later + 5, number=4)).result(10)  # it gathers anew
+    assert not store.tell(notice(later + 5, number=4)).result(10)  # further notices are gathered again
     assert [one.count for one in store.gathered(later + GATHER_MS)] == [1]
 
 
-def test_two_processes_never_both_report_gathered_notices(store: Store, notice: Callable[..., Notice]) -> None:
+def test_gathered_notices_are_reported_by_one_process_only(store: Store, notice: Callable[..., Notice]) -> None:
     for number in (1, 2):
         store.tell(notice(NOW, number=number)).result(10)
     later = NOW + GATHER_MS
@@ -130,7 +130,7 @@ def test_a_notice_between_reading_and_reporting_is_not_lost(store: Store, notice
     assert numbers(store) == [(1, 1), (3, 2)]
 
 
-def test_notices_that_no_rule_wants_are_forgotten(store: Store, notice: Callable[..., Notice]) -> None:
+def test_gathered_notices_that_no_rule_matches_are_removed(store: Store, notice: Callable[..., Notice]) -> None:
     store.tell(notice(NOW)).result(10)
     [gathered] = store.gathered(NOW + GATHER_MS)
 
@@ -173,7 +173,7 @@ def test_a_settlement_without_effect_makes_no_notice(
     assert store.gathered(NOW + GATHER_MS) == []
 
 
-def test_of_many_notices_in_one_transaction_the_first_is_an_event(
+def test_the_first_of_many_notices_in_one_transaction_is_an_event(
     store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
 ) -> None:
     plans = [planned_delivery("ci") for _ in range(5)]
@@ -193,7 +193,7 @@ def test_of_many_notices_in_one_transaction_the_first_is_an_event(
 
 
 @pytest.mark.parametrize("back", [GATHER_MS // 2, 3 * GATHER_MS])
-def test_a_clock_set_back_does_not_hold_notices_for_long(
+def test_a_clock_set_back_does_not_delay_notices_for_long(
     store: Store, notice: Callable[..., Notice], back: int
 ) -> None:
     store.tell(notice(NOW)).result(10)
@@ -217,7 +217,7 @@ def test_a_skipped_delivery_makes_no_notice_of_a_dead_one(
     assert store.gathered(NOW + GATHER_MS) == []
 
 
-def test_a_delivery_left_dead_by_a_lost_node_is_reported_by_another(
+def test_another_node_reports_a_delivery_that_a_lost_node_left_dead(
     postgres_store: PostgresStore, event: MakeEvent, planned_delivery: Make
 ) -> None:
     plan, of_own = planned_delivery("ci", order_key="k"), planned_delivery("ci")
@@ -229,7 +229,7 @@ def test_a_delivery_left_dead_by_a_lost_node_is_reported_by_another(
         assert postgres_store.gathered(NOW) == []
         fleet.join(NodeFacts(f"n{number}", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
         assert len(postgres_store.claim({"ci": 2}, NOW).result(10)) == 2
-        fleet.leave()  # its lease ends, and what it runs is left
+        fleet.leave()  # the node's lease expires while it runs deliveries
         assert len(fleet.take_over(0).released) == 2
 
     [gathered] = postgres_store.gathered(NOW)

@@ -15,12 +15,12 @@ from router.store.location import StoreLocation, store_location
 from router.store.open import open_store
 
 NOW = 1_700_000_000_000
-LANES = ("[1]", "[2]", None)  #: two orders, and what has none
+LANES = ("[1]", "[2]", None)  #: two order keys, and deliveries without one
 MakeEvent = Callable[..., Event]
 
 
 class History:
-    """One store, with a model beside it that says of each order what is active, first to last."""
+    """A store and its model: the active deliveries of each order, first to last."""
 
     def __init__(self, location: StoreLocation, event: MakeEvent, seed: int) -> None:
         self.random = random.Random(seed)
@@ -36,7 +36,7 @@ class History:
         self.claims: dict[str, Claim] = {}
 
     def plan(self) -> list[PlannedDelivery]:
-        """Some deliveries; each is last in its order."""
+        """Plan some deliveries, each the last of its order."""
         plans = [
             PlannedDelivery(uuid7(self.now), "r", "a", "forward", "t", self.random.choice(LANES))
             for _ in range(self.random.randint(1, 3))
@@ -48,7 +48,7 @@ class History:
         return plans
 
     def append(self) -> None:
-        """An event comes in."""
+        """An event arrives."""
         one = self.event(id=uuid7(self.now), received_at=self.now)
         self.events.append(one.id)
         self.store.append(one, self.plan(), "r1").result(60)
@@ -60,7 +60,7 @@ class History:
             assert self.store.plan_again(one, self.plan(), RulesetText("r2", "", ""), self.now).result(60)
 
     def claim(self) -> None:
-        """Whatever is due may be claimed: of each order its first, and only if it does not run already."""
+        """Claim due deliveries. Of each order only the first may be claimed, and only if it does not run."""
         heads = {lane: active[:1] if lane else list(active) for lane, active in self.active.items()}
         may = {one for active in heads.values() for one in active if self.state[one] is State.PENDING}
         count = self.random.randint(1, 4)
@@ -72,7 +72,7 @@ class History:
             self.state[claim.delivery.id] = State.RUNNING
 
     def settle(self) -> None:
-        """An attempt ends somehow; it counts only while it is still ours."""
+        """Settle an attempt with a random outcome, which counts only while the claim is valid."""
         if not self.claims:
             return
         one = self.random.choice(sorted(self.claims))
@@ -121,11 +121,11 @@ class History:
             self.state[one] = State.PENDING
 
     def restart(self) -> None:
-        """The daemon ends, and another one starts: what ran is pending again, where it was."""
+        """Restart the daemon. Running deliveries are pending again, at the same place in their order."""
         self.store.close()
         self.store = open_store(self.location)
         if not isinstance(self.location, Path):
-            return  # what a node has running stays so until its lease is over
+            return  # deliveries of a node stay running until its lease expires
         self.claims.clear()
         for one, state in self.state.items():
             if state is State.RUNNING:
@@ -137,30 +137,30 @@ class History:
                     self.become(one, State.DEAD)
 
     def become(self, one: str, state: State) -> None:
-        """It is that from now on."""
+        """Note the new state of a delivery in the model."""
         self.state[one] = state
         if state is not State.PENDING and one in self.active[self.lane[one]]:
             self.active[self.lane[one]].remove(one)
 
     def some(self) -> list[str]:
-        """A few deliveries."""
+        """A few random deliveries."""
         return self.random.sample(sorted(self.state), min(len(self.state), self.random.randint(1, 3)))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_sequence_of_operations_changes_the_order(path: Path, event: MakeEvent, seed: int) -> None:
+def test_deliveries_keep_their_order_in_any_history(path: Path, event: MakeEvent, seed: int) -> None:
     check_history(path, event, seed)
 
 
 @pytest.mark.parametrize("seed", range(8, 12))
-def test_no_sequence_of_operations_changes_the_order_in_postgresql(
+def test_deliveries_keep_their_order_in_any_history_on_postgresql(
     postgres_store_url: str, event: MakeEvent, seed: int
 ) -> None:
     check_history(store_location(postgres_store_url), event, seed)
 
 
 def check_history(location: StoreLocation, event: MakeEvent, seed: int) -> None:
-    """A store follows the model, whatever is done with it."""
+    """Compare a store with the model after each random operation."""
     history = History(location, event, seed)
     steps = [history.append] * 4 + [history.claim] * 5 + [history.settle] * 5
     steps += [history.replay] * 2 + [history.cancel, history.plan_again, history.release]
@@ -172,7 +172,7 @@ def check_history(location: StoreLocation, event: MakeEvent, seed: int) -> None:
                 history.restart()
         assert {d.id: d.state for d in history.store.deliveries(limit=5000)} == history.state
         assert [finding for finding in history.store.check(lambda *_: None) if finding.broken] == []
-        # What is left goes to the end of each order in the order that the model has.
+        # Deliver the rest. The order of the claims must be the model's.
         history.restart()
         while history.claims:
             history.release()
@@ -194,8 +194,8 @@ def check_history(location: StoreLocation, event: MakeEvent, seed: int) -> None:
         history.store.close()
 
 
-def test_the_check_notices_a_reordering(path: Path, event: MakeEvent) -> None:
-    """A store that forgot to block what comes second would be found out."""
+def test_the_check_of_histories_notices_a_wrong_order(path: Path, event: MakeEvent) -> None:
+    """The check fails for a store that does not block the second delivery of an order."""
     import apsw
 
     history = History(path, event, 1)

@@ -1,4 +1,4 @@
-"""Polls in the store: state, seen ids and events of one write are one transaction, on every kind of store."""
+"""A poll in the store: its state, seen ids and events are written in one transaction, on every kind of store."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,18 +19,18 @@ FIRST = PollState("jobs", "s1", "t1", "f", started=True, cursor="c1", etag='"e"'
 
 
 def take(store: Store, before: str, state: PollState, *seen: str, now: int = NOW, **more: object) -> bool:
-    """Take a poll that saw these items."""
+    """Store the result of a poll that saw these items."""
     return store.take_poll(PollResult(before, state, [item_id(one) for one in seen], now=now, **more)).result(60)  # type: ignore[arg-type]
 
 
 def known(store: Store, *items: str, series: str = "s1") -> set[str]:
-    """Those of the items that the store knows."""
+    """The items whose ids the store knows."""
     found = store.known_items(series, [item_id(one) for one in items])
     return {one for one in items if item_id(one) in found}
 
 
 def polled(event: Event, *plan: PlannedDelivery, window: int = 0) -> PolledEvent:
-    """An event of a poll."""
+    """An event made by a poll."""
     return PolledEvent(event, plan, Routing("r1", tuple(one.rule for one in plan)), window)
 
 
@@ -51,7 +51,7 @@ def test_a_poll_is_kept_with_its_ids_its_events_and_their_deliveries(
     assert routing.matched == ("done",)
 
 
-def test_of_two_polls_at_the_same_time_one_counts(store: Store, event: MakeEvent) -> None:
+def test_one_of_two_polls_at_the_same_time_counts(store: Store, event: MakeEvent) -> None:
     take(store, "", FIRST, "a")
     late = replace(FIRST, token="t3", cursor="late")
 
@@ -77,7 +77,7 @@ def test_a_poll_whose_result_is_stored_twice_counts_once(
     assert len(store.claim({"ci": 2}, NOW).result(60)) == 1
 
 
-def test_polls_of_several_sources_in_one_transaction_are_judged_one_by_one(store: Store, event: MakeEvent) -> None:
+def test_polls_of_several_sources_in_one_transaction_count_separately(store: Store, event: MakeEvent) -> None:
     take(store, "", FIRST)
     other = replace(FIRST, source="news", series="s2", token="n1")
     jobs = [
@@ -93,7 +93,7 @@ def test_polls_of_several_sources_in_one_transaction_are_judged_one_by_one(store
     assert [store.event(id_) is not None for id_ in ("no", "yes", "too")] == [False, True, True]
 
 
-def test_a_poll_whose_event_can_not_be_stored_leaves_nothing(store: Store, event: MakeEvent) -> None:
+def test_a_poll_whose_event_can_not_be_stored_stores_nothing(store: Store, event: MakeEvent) -> None:
     broken = event(source="jobs", headers=(("X", "\ud800"),))
 
     with pytest.raises((StoreError, UnicodeEncodeError)):
@@ -104,7 +104,9 @@ def test_a_poll_whose_event_can_not_be_stored_leaves_nothing(store: Store, event
     assert store.event("whole") is None
 
 
-def test_a_copy_by_dedupe_key_is_not_stored_again(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
+def test_a_polled_event_with_a_known_dedupe_key_is_not_stored(
+    store: Store, event: MakeEvent, planned_delivery: Make
+) -> None:
     take(store, "", FIRST, events=[polled(event(id="one", dedupe_key="k"), planned_delivery(), window=60_000)])
     second = polled(event(id="two", dedupe_key="k"), planned_delivery(), window=60_000)
 
@@ -113,7 +115,7 @@ def test_a_copy_by_dedupe_key_is_not_stored_again(store: Store, event: MakeEvent
     assert store.event("two") is None
 
 
-def test_ids_are_forgotten_seven_days_after_they_were_last_seen(store: Store) -> None:
+def test_ids_are_removed_seven_days_after_they_were_last_seen(store: Store) -> None:
     take(store, "", FIRST, "stays", "goes")
     later = NOW + KEPT_IDS_MS // 2
     take(store, "t1", replace(FIRST, token="t2"), "stays", now=later, whole=True)
@@ -124,7 +126,7 @@ def test_ids_are_forgotten_seven_days_after_they_were_last_seen(store: Store) ->
     assert known(store, "stays", "goes") == {"stays"}
 
 
-def test_an_incomplete_answer_forgets_no_ids(store: Store) -> None:
+def test_an_incomplete_answer_removes_no_ids(store: Store) -> None:
     take(store, "", FIRST, "a")
 
     take(store, "t1", replace(FIRST, token="t2"), now=NOW + 2 * KEPT_IDS_MS)
@@ -132,7 +134,7 @@ def test_an_incomplete_answer_forgets_no_ids(store: Store) -> None:
     assert known(store, "a") == {"a"}
 
 
-def test_a_source_that_starts_anew_knows_no_earlier_ids(store: Store) -> None:
+def test_a_source_that_starts_again_knows_no_earlier_ids(store: Store) -> None:
     take(store, "", FIRST, "a")
 
     take(store, "t1", replace(FIRST, token="t2", series="s2"), "b", whole=True)
@@ -141,7 +143,7 @@ def test_a_source_that_starts_anew_knows_no_earlier_ids(store: Store) -> None:
     assert known(store, "a") == set()
 
 
-def test_many_earlier_ids_are_forgotten_in_steps(store: Store) -> None:
+def test_many_earlier_ids_are_removed_in_steps(store: Store) -> None:
     many = [str(number) for number in range(2500)]
     take(store, "", FIRST, *many)
     state = replace(FIRST, series="s2", token="t2")
@@ -158,7 +160,7 @@ def test_many_earlier_ids_are_forgotten_in_steps(store: Store) -> None:
     assert known(store, "x", series="s2") == {"x"}
 
 
-def test_a_source_that_left_the_rules_is_forgotten(store: Store) -> None:
+def test_the_state_of_a_source_that_left_the_rules_is_removed(store: Store) -> None:
     take(store, "", FIRST, "a")
     take(store, "", replace(FIRST, source="news", series="s2"), "b")
 

@@ -1,4 +1,4 @@
-"""Deliveries that an append reserves for the one who waits for their answer."""
+"""An append can reserve deliveries for the process whose sender waits for their answer."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,12 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def reserve(store: Store, event: Event, *plan: PlannedDelivery) -> None:
-    """Append, with all deliveries reserved until LATER."""
+    """Append an event with all deliveries reserved until LATER."""
     store.append(event, plan, "r1", reserved={one.id: LATER - NOW for one in plan}).result(60)
 
 
 def claim(store: Store, planned: PlannedDelivery, now: int = NOW) -> Claim | None:
-    """Claim one and wait."""
+    """Claim one delivery by its id, and wait for the commit."""
     return store.claim_one(planned.id, now).result(60)
 
 
@@ -35,10 +35,10 @@ def test_a_reserved_delivery_is_not_claimed_before_its_time(
     early, late = take(store, LATER - 1), take(store, LATER)
 
     assert [one.delivery.id for one in early] == [other.id]
-    assert [one.delivery.id for one in late] == [mine.id]  # a crash loses nothing but this time
+    assert [one.delivery.id for one in late] == [mine.id]  # after a crash it is delivered later
 
 
-def test_a_check_of_the_clock_changes_no_reservation(
+def test_shortening_the_waits_changes_no_reservation(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     plain, latest = planned_delivery(), planned_delivery(group=Latest("[1]"))
@@ -61,7 +61,7 @@ def test_a_clock_set_back_shortens_a_reservation(store: Store, event: MakeEvent,
     assert [one.delivery.id for one in take(store, LATER - 50_000)] == [mine.id]
 
 
-def test_a_reserved_delivery_is_claimed_by_its_id_once(
+def test_a_reserved_delivery_can_be_claimed_once_by_its_id(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     mine, stored = planned_delivery(), event()
@@ -78,7 +78,7 @@ def test_a_reserved_delivery_is_claimed_by_its_id_once(
     assert settle(store, found, Outcome.succeeded(200), State.SUCCEEDED)
 
 
-def test_a_due_delivery_may_be_claimed_by_its_id_too(
+def test_a_due_delivery_can_also_be_claimed_by_its_id(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     planned = planned_delivery()
@@ -99,7 +99,7 @@ def test_a_blocked_delivery_is_not_reserved(store: Store, event: MakeEvent, plan
     assert before is not None
     assert refused is None
     assert settle(store, before, Outcome.succeeded(200), State.SUCCEEDED)
-    assert [one.delivery.id for one in take(store)] == [second.id]  # no longer reserved
+    assert [one.delivery.id for one in take(store)] == [second.id]  # it is no longer reserved
     assert [one.number for one in store.attempts(second.id)] == [1]
 
 
@@ -143,7 +143,7 @@ def test_an_unreserved_delivery_is_due_at_once(store: Store, event: MakeEvent, p
     assert heard == [{"ci": NOW}]
     [found] = take(store)
     store.unreserve(mine.id, NOW).result(60)
-    assert take(store, LATER) == []  # it runs
+    assert take(store, LATER) == []  # it is running
     assert settle(store, found, Outcome.succeeded(200), State.SUCCEEDED)
     store.unreserve(mine.id, NOW).result(60)
     assert take(store, LATER) == []

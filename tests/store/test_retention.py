@@ -1,4 +1,4 @@
-"""Retention removes old events, and keeps those that are still needed."""
+"""Retention removes old events that are no longer needed."""
 
 import math
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_old_events_behind_many_kept_ones_are_pruned(
     assert len(store.events(limit=5000)) == 1500
 
 
-def test_keep_for_ever_prunes_nothing(store: Store, event: MakeEvent) -> None:
+def test_nothing_is_pruned_when_events_are_kept_for_ever(store: Store, event: MakeEvent) -> None:
     store.append(event(received_at=1), [], "r1").result(60)
 
     forever = Retention(store, None, 1.0, lambda: NOW)
@@ -88,7 +88,7 @@ def test_retention_is_given_as_a_duration() -> None:
         retention("7")
 
 
-def test_a_source_may_keep_its_events_shorter_or_longer(
+def test_a_source_can_keep_its_events_for_a_shorter_or_longer_time(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     made: dict[tuple[str, int, str], Event] = {}
@@ -108,7 +108,7 @@ def test_a_source_may_keep_its_events_shorter_or_longer(
     assert removed == len(gone)
 
 
-def test_a_source_may_keep_its_events_for_a_time_where_others_stay_for_ever(store: Store, event: MakeEvent) -> None:
+def test_a_source_can_limit_the_age_of_its_events_when_others_stay_for_ever(store: Store, event: MakeEvent) -> None:
     for source in ("short", "other"):
         store.append(event(source=source, received_at=NOW - DAY), [], "r1").result(60)
 
@@ -126,7 +126,7 @@ def test_a_reload_changes_how_long_a_source_keeps_its_events(store: Store, event
     assert retention.sweep() == 1
 
 
-def test_the_sources_of_events_are_named_once(store: Store, event: MakeEvent) -> None:
+def test_the_list_of_sources_has_no_duplicates(store: Store, event: MakeEvent) -> None:
     assert store.event_sources() == []
     for source in ("b", "a", "b", "c-1", "a"):
         store.append(event(source=source), [], "r1").result(60)

@@ -1,4 +1,4 @@
-"""What every store keeps beside an event and an attempt, and finds events by."""
+"""Every store keeps the matched rules of events and the requests of attempts, and finds events by them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_a_store_records_which_rules_matched(store: Store, event: MakeEvent, pla
 
 
 def test_events_are_found_by_rule(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    """Also by a rule that matched and plans nothing, such as one that only responds."""
+    """Also by a rule that matched without planning a delivery, such as one that only responds."""
     one, other = event(), event()
     store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"]).result(60)
     store.append(other, [planned_delivery(action="b")], "r1", matched=["deploy"]).result(60)
@@ -60,7 +60,7 @@ def test_events_are_found_by_the_state_of_their_deliveries(
     assert store.count_events(EventFilter(states=(State.PENDING,))) == 2
 
 
-def test_events_without_a_rule_are_found_until_they_are_planned_again(
+def test_unmatched_events_are_found_until_they_are_planned_again(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     silent, logged, matched = event(), event(), event()
@@ -119,7 +119,9 @@ def test_a_ruleset_has_the_time_when_it_was_first_current(store: Store) -> None:
 
 
 @pytest.mark.parametrize("start", ["{}", "\udc80 half"])
-def test_an_attempt_keeps_what_it_sent(store: Store, event: MakeEvent, planned_delivery: MakePlan, start: str) -> None:
+def test_an_attempt_keeps_the_request_that_it_sent(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, start: str
+) -> None:
     store.append(event(), [planned_delivery()], "r1").result(60)
     [claim] = store.claim({"ci": 1}, NOW).result(60)
     sent = Sent("POST", "https://ci.example/build", (("X-A", "1"), ("X-A", "2")), 2, "44136f", start)
@@ -139,7 +141,7 @@ def test_deliveries_are_found_by_rule_in_order(store: Store, event: MakeEvent, p
 
 
 def ids(store: Store, **which: object) -> list[str]:
-    """The ids of the events that are found, the oldest first."""
+    """The ids of the found events, oldest first."""
     return [head.id for head in store.event_heads(EventFilter(**which))]  # type: ignore[arg-type]
 
 

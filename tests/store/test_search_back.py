@@ -1,4 +1,4 @@
-"""A list is found in steps, in a bounded time, and says where it stopped."""
+"""A list is searched in steps and in a limited time, and says where the search stopped."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from router.store.search_back import EMPTY_ROWS, FIRST_ROWS, SECONDS, FoundBack,
 
 @dataclass(frozen=True)
 class Rows:
-    """A store with rows at these seqs, whose clock moves with each look."""
+    """A store with rows at these seqs, whose clock advances with each query."""
 
     seqs: tuple[int, ...]
     newest: int
-    seconds: float = 0.0  #: that each look takes
+    seconds: float = 0.0  #: how long a query takes
     oldest: int = 1
 
     def find(self, limit: int, after: int = 0) -> tuple[FoundBack[int], list[tuple[int, int]]]:
-        """What is found, and between which seqs was looked."""
+        """The found rows, and the ranges of seqs that were queried."""
         looks: list[tuple[int, int]] = []
 
         def between(most: int, below: int, above: int) -> list[int]:
@@ -59,7 +59,7 @@ def test_a_slow_search_stops_and_can_be_continued() -> None:
     assert seen == [99_999, 1]
 
 
-def test_a_search_without_a_row_reads_some_steps_on_the_slowest_machine() -> None:
+def test_a_search_without_results_takes_several_steps_on_the_slowest_machine() -> None:
     found, looks = Rows((1,), 100_000, seconds=60.0).find(50)
 
     assert found.rows == []

@@ -1,4 +1,4 @@
-"""A commit wakes each thread once, when all its results are there."""
+"""A commit wakes each waiting thread once, after all its results are set."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def test_wake_ups_are_sent_once_at_the_end_of_the_block() -> None:
         woken.append("second")
 
     wake_up(first)
-    assert woken == ["first"]  # at once outside of a block
+    assert woken == ["first"]  # outside of a block it is woken at once
 
     with gathered():
         for wake in (first, second, first):
@@ -36,7 +36,7 @@ def test_wake_ups_are_sent_once_at_the_end_of_the_block() -> None:
     assert woken[3:] == ["second"]
 
 
-def test_a_block_that_fails_still_wakes() -> None:
+def test_a_block_that_fails_still_sends_its_wake_ups() -> None:
     woken: list[int] = []
 
     def wake() -> None:
@@ -80,7 +80,7 @@ def test_results_are_set_before_a_commit_wakes_listeners(
             everybody.set()
 
     other = apsw.Connection(str(path))
-    other.execute("BEGIN IMMEDIATE")  # the writer waits for it, perhaps with the first one already in its hands
+    other.execute("BEGIN IMMEDIATE")  # the writer is blocked by this lock, and may have taken the first write already
     futures = [sqlite_store.append(event(), [], "r1") for _ in range(20)]
     for future in futures:
         future.add_done_callback(lambda _: wake_up(wake))

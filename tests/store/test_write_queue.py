@@ -1,4 +1,4 @@
-"""The queue before a writer: it gathers what comes in a moment."""
+"""The queue of a writer gathers the writes that arrive within a short time."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from tests.conftest import PATIENCE_SECONDS
 
 @dataclass
 class Job:
-    """A write."""
+    """A write job."""
 
     name: str
     weight: int = 1
@@ -25,7 +25,7 @@ def test_the_writer_waits_for_further_jobs() -> None:
     with ThreadPoolExecutor(1) as pool:
         gathered = pool.submit(queue.gather, 2, PATIENCE_SECONDS)
         queue.put(Job("second"), stalled=False)
-        # It may have begun after the second one: then it waits for two further ones.
+        # The writer may begin after the second job. Then it waits for two more jobs.
         while not gathered.done():
             queue.put(Job("further"), stalled=False)
             time.sleep(0.001)
@@ -42,7 +42,7 @@ def test_the_writer_waits_only_a_limited_time() -> None:
     assert not queue.gather(1, 0.001)
 
 
-def test_closing_the_queue_ends_the_writers_wait() -> None:
+def test_closing_the_queue_ends_the_wait_of_the_writer() -> None:
     queue: WriteQueue[Job] = WriteQueue()
     queue.close()
 

@@ -60,7 +60,7 @@ def test_errors_in_other_files_are_notes_and_do_not_fail_the_check(check: Callab
 
 def test_the_main_file_can_be_given_by_a_flag(check: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").rename(tmp_path / "hooks.yaml")
-    assert "missing sources" in check("teams/pay.yaml").stderr  # nothing says what includes it
+    assert "missing sources" in check("teams/pay.yaml").stderr  # no flag names the file that includes it
 
     assert check("--included-by", "hooks.yaml", "teams/pay.yaml").returncode == 0
     (tmp_path / "alone.yaml").write_text(GOOD)
@@ -78,7 +78,7 @@ def test_a_folder_is_checked_by_its_name(check: Callable[..., Any], tmp_path: Pa
     assert check("d").stdout == "d: fine, 1 rule, 1 source, 1 included file\n"
 
 
-def test_upgrade_looks_into_included_files(check: Callable[..., Any], tmp_path: Path) -> None:
+def test_check_upgrade_also_reads_included_files(check: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(MAIN.replace("[append]", "[forward]"))
     (tmp_path / "teams" / "pay.yaml").write_text(BAD.replace("source: t", "source: s"))
 

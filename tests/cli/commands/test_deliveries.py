@@ -16,7 +16,7 @@ HOUR = 3_600_000
 
 @pytest.fixture
 def dead(store_commands: StoreCommands, plan: Plan) -> list[str]:
-    """Three dead deliveries: one of 3 h ago; two of now, the last one of another rule and source."""
+    """Three dead deliveries: one from 3 hours ago and two from now. The last one has another rule and source."""
     plans = [plan(3 * HOUR), plan(), plan(rule="notify")]
     store_commands.put(plans[0], age=3 * HOUR)
     store_commands.put(plans[1])
@@ -25,7 +25,9 @@ def dead(store_commands: StoreCommands, plan: Plan) -> list[str]:
     return [one.id for one in plans]
 
 
-def test_a_list_in_a_pipe_is_plain_with_whole_ids_newest_first(store_commands: StoreCommands, dead: list[str]) -> None:
+def test_a_list_in_a_pipe_is_plain_text_with_whole_ids_newest_first(
+    store_commands: StoreCommands, dead: list[str]
+) -> None:
     lines = store_commands.run("deliveries", "list", "--state", "dead").stdout.splitlines()
 
     assert lines[0].split() == ["id", "state", "rule/action", "target", "attempts", "next", "try", "age", "error"]
@@ -42,7 +44,7 @@ def test_a_list_in_a_pipe_is_plain_with_whole_ids_newest_first(store_commands: S
         (40, r"{}  dead "),
     ],
 )
-def test_a_list_at_a_terminal_fits_it_and_keeps_its_ids_whole(
+def test_a_list_at_a_terminal_fits_its_width_and_keeps_ids_whole(
     store_commands: StoreCommands, dead: list[str], columns: int, row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -53,7 +55,7 @@ def test_a_list_at_a_terminal_fits_it_and_keeps_its_ids_whole(
     assert re.search(row.format(dead[1]), shown), shown
 
 
-def test_a_list_can_be_json(store_commands: StoreCommands, dead: list[str]) -> None:
+def test_a_list_can_be_printed_as_json(store_commands: StoreCommands, dead: list[str]) -> None:
     [found] = store_commands.json("deliveries", "list", "--rule", "notify")
 
     assert found["id"] == dead[2]
@@ -99,7 +101,7 @@ def test_a_truncated_list_says_so(store_commands: StoreCommands, dead: list[str]
     )
 
 
-def test_a_command_s_number_is_called_an_exit_code(store_commands: StoreCommands, plan: Plan) -> None:
+def test_the_result_of_a_command_is_shown_as_an_exit_code(store_commands: StoreCommands, plan: Plan) -> None:
     one = plan(type="command")
     store_commands.put(one)
     store_commands.end(State.DEAD, error="exit code 3", excerpt="boom\n")
@@ -173,7 +175,7 @@ def test_a_filter_replays_only_dead_deliveries(store_commands: StoreCommands, pl
         assert store.delivery(waiting.id).next_attempt_at > time.time() * 1000 + HOUR / 2
 
 
-def test_waiting_retries_are_replayed_when_asked(store_commands: StoreCommands, plan: Plan) -> None:
+def test_waiting_retries_are_replayed_when_their_state_is_given(store_commands: StoreCommands, plan: Plan) -> None:
     waiting = plan()
     store_commands.put(waiting)
     store_commands.end(State.PENDING)
@@ -188,7 +190,9 @@ def test_waiting_retries_are_replayed_when_asked(store_commands: StoreCommands, 
         assert store.delivery(waiting.id).attempts == 1
 
 
-def test_succeeded_deliveries_are_replayed_only_when_asked(store_commands: StoreCommands, plan: Plan) -> None:
+def test_succeeded_deliveries_are_replayed_only_when_their_state_is_given(
+    store_commands: StoreCommands, plan: Plan
+) -> None:
     one = plan()
     store_commands.put(one)
     store_commands.end(State.SUCCEEDED)
@@ -215,7 +219,9 @@ def test_skipped_deliveries_are_explained(store_commands: StoreCommands, plan: P
     assert [skipped["id"] for skipped in again["skipped"]] == [follower.id]
 
 
-def test_a_dry_run_changes_nothing_and_says_what_it_would_do(store_commands: StoreCommands, dead: list[str]) -> None:
+def test_a_dry_run_of_replay_changes_nothing_and_says_what_it_would_do(
+    store_commands: StoreCommands, dead: list[str]
+) -> None:
     before = store_commands.states()
 
     text = store_commands.run("deliveries", "replay", "--since", "2h", "--dry-run").stdout.splitlines()
@@ -251,7 +257,7 @@ def test_the_yes_flag_skips_the_question(store_commands: StoreCommands, dead: li
     assert "replayed 3 deliveries" in store_commands.run("deliveries", "replay", flag).stdout
 
 
-def test_many_are_replayed_in_pages_and_in_their_order(store_commands: StoreCommands, plan: Plan) -> None:
+def test_many_deliveries_are_replayed_in_pages_and_in_order(store_commands: StoreCommands, plan: Plan) -> None:
     plans = [plan(order_key=f"[{n % 7}]") for n in range(1200)]
     store_commands.put_many([((one,), 0, {}) for one in plans])
     store_commands.run("deliveries", "cancel", "--rule", "deploy")
@@ -261,7 +267,7 @@ def test_many_are_replayed_in_pages_and_in_their_order(store_commands: StoreComm
 
     assert code == 0
     assert "replayed 1,200 deliveries" in shown
-    assert "replaying" in shown  # the bar
+    assert "replaying" in shown  # the progress bar
     with store_commands.opened() as store:
         went: dict[str, list[str]] = {}
         while claims := store.claim({"ci": 100}, 2**42).result(60):
@@ -344,7 +350,7 @@ def test_a_command_without_a_store_fails_and_creates_none(tmp_path: Any, argumen
     [(b"", "there is no store"), (b"something else " * 500, "is not a webhook-router store but another file")],
 )
 @pytest.mark.parametrize("arguments", _ALL[::3])
-def test_a_file_that_is_not_a_store_is_one_clear_line(
+def test_the_error_for_a_file_that_is_not_a_store_is_one_clear_line(
     tmp_path: Any, arguments: list[str], content: bytes, message: str
 ) -> None:
     (tmp_path / "webhook-router.db").write_bytes(content)
@@ -356,7 +362,7 @@ def test_a_file_that_is_not_a_store_is_one_clear_line(
     assert (tmp_path / "webhook-router.db").read_bytes() == content
 
 
-def test_a_store_of_an_older_program_is_one_clear_line(store_commands: StoreCommands) -> None:
+def test_the_error_for_a_store_of_an_older_program_is_one_clear_line(store_commands: StoreCommands) -> None:
     import apsw
 
     connection = apsw.Connection(str(store_commands.path))

@@ -119,7 +119,7 @@ def test_replaying_an_event_replays_all_its_deliveries(store_commands: StoreComm
 
 @pytest.fixture
 def rules(store_commands: StoreCommands) -> None:
-    """The rules as they are now."""
+    """A file with the current rules."""
     (store_commands.folder / "rules.yaml").write_text(RULES)
 
 
@@ -143,7 +143,7 @@ def test_a_reroute_applies_rules_written_later(store_commands: StoreCommands) ->
         ("append", "pending", None),
         ("forward", "pending", "[7]"),
     ]
-    # Found by the time at which they were planned, not by the event's.
+    # --since compares the time when a delivery was planned, not when its event came.
     assert store_commands.json("deliveries", "list", "--since", "1h") == found
     with store_commands.opened(own=False) as store:
         text = store.ruleset(found[0]["ruleset"])
@@ -190,7 +190,7 @@ def test_a_filter_reroutes_many_events_in_order(store_commands: StoreCommands) -
     assert code == 0
     assert "planned 600 deliveries of 600 events" in shown
     assert "left alone 600 events: no rule matches" in shown
-    assert "planning" in shown  # the bar
+    assert "planning" in shown  # the progress bar
     with store_commands.opened(own=False) as store:
         assert [d.event_id for d in store.deliveries(limit=5000)] == ids[::2]
         assert old not in ids

@@ -1,4 +1,4 @@
-"""`events explain` and what `events show` says of the rules."""
+"""`events explain`, and the rules that `events show` names."""
 
 import json
 from dataclasses import replace
@@ -47,7 +47,7 @@ class Ran:
 
 @pytest.fixture
 def ran(store_commands: StoreCommands) -> Ran:
-    """Rules of then and of now."""
+    """A store with earlier rules, and a file with the current rules."""
     return Ran(store_commands)
 
 
@@ -96,7 +96,7 @@ def test_unusable_recorded_rules_are_reported_with_their_recorded_result(
     assert f"webhook-router events explain --now {event}" in done.stdout
 
 
-def test_an_event_of_an_earlier_version_is_recognized(ran: Ran) -> None:
+def test_explain_says_that_an_earlier_version_stored_the_event(ran: Ran) -> None:
     event = ran.receive(ran.then)
     connection = apsw.Connection(str(ran.commands.path))
     connection.execute("UPDATE event SET ruleset = NULL, matched = NULL")
@@ -121,7 +121,7 @@ def test_a_shown_event_names_its_rules_by_hash_and_time(ran: Ran) -> None:
     assert routing["errors"] == [{"rule": "slow", "error": "too many values"}]
 
 
-def test_an_event_whose_rules_are_gone_says_so(ran: Ran) -> None:
+def test_a_shown_event_says_that_its_rules_are_gone(ran: Ran) -> None:
     ran.receive(replace(ran.then, hash="0" * 64))
 
     assert (

@@ -1,4 +1,4 @@
-"""`init` writes rules that load without a word, teach what is true, and work as they are."""
+"""`init` writes rules that load without a warning. Their comments are true and the commands in them work."""
 
 import fnmatch
 import os
@@ -58,7 +58,7 @@ def test_any_combination_of_starters_loads_without_problems(tmp_path: Path) -> N
         assert set(loaded.require().sources) == {starter.name for starter in chosen}
 
 
-def test_commented_parts_of_a_starter_load(tmp_path: Path) -> None:
+def test_the_commented_out_parts_of_a_starter_load(tmp_path: Path) -> None:
     for starter in KNOWN.values():
         text = composed([starter], "rules.yaml")
         active, count = re.subn(
@@ -90,14 +90,14 @@ def test_the_suggested_command_of_each_starter_runs_its_rule(
     for name, value in {**secrets, "WEBHOOK_ROUTER_LISTEN": f"127.0.0.1:{daemon.port}"}.items():
         monkeypatch.setenv(name, value)
     for starter in KNOWN.values():
-        # The comment in the file is the very command.
+        # The comment in the file has the same command.
         [written] = re.findall(
             rf"\n  # Try it:\n  #   (.*? \|\n  #     .*--source {starter.name}\b.*)\n",
             (tmp_path / "rules.yaml").read_text(),
         )
         assert written.replace("\n  #    ", "") == starter.trial
 
-        # The shell runs what stands before the pipe; our program runs in this process. The docs run whole pipes.
+        # A shell runs the part before the pipe, this process the part after it. The docs' tests run whole pipes.
         echo, _, command = starter.trial.partition(" | ")
         payload = subprocess.run(["sh", "-c", echo], capture_output=True, text=True, timeout=60, check=True).stdout
         program, *arguments = shlex.split(command)
@@ -107,7 +107,7 @@ def test_the_suggested_command_of_each_starter_runs_its_rule(
 
         assert (done.returncode, done.stderr) == (0, ""), starter.name
         [out] = re.findall(r"(?:append|path): (out/\S+)", starter.rules)
-        if starter.name == "discord":  # which nobody but Discord can sign for
+        if starter.name == "discord":  # only Discord has the key that signs
             assert "matched: discord-command" in done.stdout
         else:
             assert eventually((tmp_path / out).exists), starter.name
@@ -216,7 +216,7 @@ def test_init_gives_up_after_several_invalid_answers(store_commands: StoreComman
     assert not (store_commands.folder / "rules.yaml").exists()
 
 
-def test_list_shows_every_starter_and_writes_nothing(init: Init, tmp_path: Path) -> None:
+def test_init_list_shows_every_starter_and_writes_nothing(init: Init, tmp_path: Path) -> None:
     done = init("--list")
 
     assert [line.split()[1] for line in done.stdout.splitlines()] == list(all_starters())
@@ -242,7 +242,7 @@ def test_every_preset_has_a_starter_that_loads_without_problems(tmp_path: Path) 
         assert len(starter.title) < 100
 
 
-def test_a_preset_is_a_source_to_start_with(init: Init, tmp_path: Path) -> None:
+def test_init_writes_a_source_for_a_preset(init: Init, tmp_path: Path) -> None:
     done = init("--source", "linear,docker-hub")
 
     assert done.returncode == 0, done.stderr

@@ -60,7 +60,7 @@ def test_time_and_source_select_events(ran: StoreCommands) -> None:
     assert 'no source "gitlab" is known' in done.stderr
 
 
-def test_markdown_has_ids_and_nothing_of_the_payload(ran: StoreCommands) -> None:
+def test_markdown_has_ids_and_no_part_of_the_payload(ran: StoreCommands) -> None:
     text = ran.run("plan", "new.yaml", "--format", "markdown").stdout
 
     [event] = [s["event"] for s in ran.json("plan", "new.yaml")["changes"][0]["samples"]]
@@ -70,13 +70,13 @@ def test_markdown_has_ids_and_nothing_of_the_payload(ran: StoreCommands) -> None
     assert "main" not in text
 
 
-def test_markdown_shows_names_as_they_are_and_notifies_nobody(ran: StoreCommands) -> None:
+def test_markdown_shows_names_unchanged_and_notifies_nobody(ran: StoreCommands) -> None:
     name = "ask @acme|team `#1` <b> [x](y) *z*"
     (ran.folder / "named.yaml").write_text(RULES.replace("deploy", json.dumps(name)))
 
     text = ran.run("plan", "named.yaml", "--format", "markdown").stdout
 
-    fenced = f"``{name} (was deploy)``".replace("|", "\\|")  # a pipe ends the cell of a table, also in code
+    fenced = f"``{name} (was deploy)``".replace("|", "\\|")  # a bare pipe would end the table's cell
     assert f"| {fenced} | 1 | 1 |" in text
     assert f"``deploy/append → {name}/append (append)``" in text
     assert not re.search("[@#]", re.sub("(`+).*?[^`]\\1(?!`)", "", text).replace("### ", "")), "all stand in code"
@@ -96,7 +96,7 @@ def test_a_plan_can_compare_with_other_rules(ran: StoreCommands) -> None:
     assert "2 events not compared: the rules r1 that it was routed by no longer compile" in then.stdout
 
 
-def test_errors_name_their_cure(ran: StoreCommands) -> None:
+def test_errors_of_plan_name_their_cure(ran: StoreCommands) -> None:
     (ran.folder / "bad.yaml").write_text("rules: [{nam: x}]")
     assert "bad.yaml:1:10" in ran.run("plan", "bad.yaml", code=1).stderr
     assert "no such file" in ran.run("plan", "new.yaml", "--against", "runing", code=1).stderr.lower()
@@ -105,11 +105,11 @@ def test_errors_name_their_cure(ran: StoreCommands) -> None:
     assert "--against FILE" in ran.run("plan", "new.yaml", code=1).stderr
 
 
-def test_samples_can_be_left_out(ran: StoreCommands) -> None:
+def test_a_plan_can_omit_samples(ran: StoreCommands) -> None:
     assert ran.json("plan", "new.yaml", "--sample", "0")["changes"][0]["samples"] == []
 
 
-def test_changed_answers_are_printed(ran: StoreCommands) -> None:
+def test_a_plan_shows_changed_answers_to_senders(ran: StoreCommands) -> None:
     (ran.folder / "answers.yaml").write_text(
         RULES.replace("{name: deploy,", "{name: deploy, respond: {body: '@team'},")
     )

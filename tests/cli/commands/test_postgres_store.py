@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command; gives exit code, output and errors."""
+    """Return a function that runs a command and gives its exit code, output and errors."""
 
     def run_one(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
@@ -81,7 +81,7 @@ def test_deliveries_are_replayed_and_cancelled_and_targets_paused(run: Run, fill
 
 
 def wrong_urls(port: int) -> list[str]:
-    """A server that does not run, an unknown option, no database."""
+    """URLs of a stopped server, with an unknown option, and without a database."""
     return [
         f"postgresql://me:{SECRET}@127.0.0.1:{port}/hooks",
         f"postgresql://me:{SECRET}@127.0.0.1/hooks?sslmod=x",
@@ -90,7 +90,7 @@ def wrong_urls(port: int) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [["status"], ["events", "list"], ["store", "check"]])
-def test_a_store_that_can_not_be_used_is_one_line_and_exit_code_3(run: Run, command: list[str]) -> None:
+def test_an_unusable_store_gives_a_one_line_error_and_exit_code_3(run: Run, command: list[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         for url in wrong_urls(taken.getsockname()[1]):
@@ -115,7 +115,7 @@ def test_serve_refuses_a_wrong_store_url(tmp_path: Path) -> None:
 
 
 def check_refusal(err: str) -> None:
-    """One line that shows no password."""
+    """Check that the error is one line without the password."""
     assert err.startswith("webhook-router: could not start: the store")
     assert err.count("\n") == 1
     assert SECRET not in err

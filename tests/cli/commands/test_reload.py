@@ -1,4 +1,4 @@
-"""`reload` asks a running daemon and prints what changed, or the problems for which the rules stay."""
+"""`reload` makes a running daemon reload. It prints what changed, or why the old rules stay."""
 
 import json
 import os
@@ -16,9 +16,9 @@ rules:
 """
 
 
-def test_a_reload_says_what_runs_or_why_the_old_rules_stay(start: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_reload_says_which_rules_run_or_why_the_old_rules_stay(start: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = start(RULES.format(name="before"))
-    # The daemon's notes are committed soon after it serves.
+    # `reload` finds the admin listener by the daemon's note, which is committed soon after the daemon serves.
     until(lambda: json.loads(run_in_process("status", "--json", folder=tmp_path).stdout)["process"].get("admin"))
 
     unchanged = run_in_process("reload", folder=tmp_path)
@@ -52,11 +52,11 @@ def test_a_reload_says_what_runs_or_why_the_old_rules_stay(start: Callable[..., 
     assert "the admin listener refused the token" in stranger.stderr
 
 
-def test_without_an_admin_listener_it_sends_a_signal(store_commands: StoreCommands) -> None:
+def test_reload_sends_a_signal_to_a_daemon_without_an_admin_listener(store_commands: StoreCommands) -> None:
     heard = []
     before = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
     try:
-        with store_commands.opened() as store:  # as a daemon's `serve --admin off` does
+        with store_commands.opened() as store:  # this process stands for a daemon started with `serve --admin off`
             store.put_note("process", json.dumps({"pid": os.getpid()})).result(60)
             done = store_commands.run("reload")
     finally:
@@ -66,7 +66,7 @@ def test_without_an_admin_listener_it_sends_a_signal(store_commands: StoreComman
     assert heard == [signal.SIGHUP]
 
 
-def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:
+def test_reload_says_when_no_daemon_runs(tmp_path: Path) -> None:
     done = run_in_process("reload", "--admin", "127.0.0.1:9", folder=tmp_path)
 
     assert done.returncode == 1

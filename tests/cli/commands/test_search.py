@@ -17,7 +17,7 @@ rules: [{name: deploy, actions: [append: a.jsonl]}]
 
 @pytest.fixture
 def ids(store_commands: StoreCommands, plan: Plan) -> list[str]:
-    """Three events: one with a dead delivery, one with a waiting one, one without."""
+    """Three events: one with a dead delivery, one with a waiting delivery, one without deliveries."""
     with store_commands.opened() as store:
         store.put_ruleset(RulesetText("r2", RULES, str(store_commands.folder)), now_ms()).result(60)
         store.put_note("rules", json.dumps({"hash": "r2"})).result(60)
@@ -44,7 +44,7 @@ def ids(store_commands: StoreCommands, plan: Plan) -> list[str]:
         (("--where", "{any: [$.n: 1, $.n: 2]}", "--source", "github"), [1, 0]),
     ],
 )
-def test_events_are_found(
+def test_events_are_found_by_each_filter(
     store_commands: StoreCommands, ids: list[str], flags: tuple[str, ...], wanted: list[int]
 ) -> None:
     found = store_commands.json("events", "list", *flags)

@@ -1,4 +1,4 @@
-"""`send` is let in by a real daemon, whatever the scheme; and says in words what came of it."""
+"""A real daemon accepts what `send` signs, by every scheme, and `send` explains the daemon's answer."""
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def send(folder: Path) -> Send:
-    """Send to a port."""
+    """Return a function that runs `send` against a port of this machine."""
 
     def run(*arguments: str, port: int = 1) -> CompletedProcess[str]:
         return run_in_process("send", *arguments, "--to", f"http://127.0.0.1:{port}", folder=folder)
@@ -64,12 +64,12 @@ def send(folder: Path) -> Send:
     return run
 
 
-def test_every_scheme_that_can_be_signed_for_is_accepted_by_a_daemon(start: Start, send: Send, folder: Path) -> None:
+def test_a_daemon_accepts_what_send_signs_by_every_scheme(start: Start, send: Send, folder: Path) -> None:
     daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
     accepted = set()
     rule = {"name": "all", "actions": [{"append": "all.jsonl"}]}
     for name, case in SIGNABLE.items():
-        # The daemon's own file takes a dozen times as long to load.
+        # A file with this source alone loads a dozen times faster than the daemon's file.
         (folder / "sender.yaml").write_text(json.dumps({"sources": {name: SOURCES[name]}, "rules": [rule]}))
         for file in ("payload.json", "form") if SCHEMES[case.scheme].PROFILE.form else ("payload.json",):
             sent = (file, "--source", name, "--query", "a=1 2", "--rules", "sender.yaml", "--json")
@@ -86,7 +86,7 @@ def test_every_scheme_that_can_be_signed_for_is_accepted_by_a_daemon(start: Star
     assert accepted == set(SCHEMES) - ONLY_THE_PROVIDER_SIGNS - {"none"}
 
 
-def test_the_same_push_can_be_sent_repeatedly(start: Start, send: Send, folder: Path) -> None:
+def test_the_same_payload_can_be_sent_repeatedly(start: Start, send: Send, folder: Path) -> None:
     daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
     for _ in range(2):
         done = send("payload.json", "--source", "github", "--event", "push", port=daemon.port)
@@ -185,7 +185,7 @@ def test_a_redirect_is_not_followed(send: Send, receiver: Receiver) -> None:
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[[bytes], int]]:
-    """A server that sends those bytes to each client, and hangs up."""
+    """Start a server that sends the given bytes to its client and closes the connection."""
     servers: list[socket.socket] = []
 
     def start(words: bytes) -> int:
@@ -195,7 +195,7 @@ def raw_server() -> Iterator[Callable[[bytes], int]]:
         def talk() -> None:
             with server.accept()[0] as connection:
                 heard = b""
-                while not heard.endswith(b"}"):  # what stays unread would reset the connection
+                while not heard.endswith(b"}"):  # unread bytes would reset the connection
                     heard += connection.recv(65536)
                 connection.sendall(words)
 
@@ -371,7 +371,7 @@ def test_the_default_destination_is_the_listen_address_of_the_environment(
     assert done.returncode == 0, done.stderr
 
 
-def test_named_parts_complete_the_path_and_are_encoded(send: Send, folder: Path) -> None:
+def test_parameters_are_encoded_into_the_path(send: Send, folder: Path) -> None:
     rules = 'sources: {s: {verify: none, path: "/hooks/{team}"}}\nrules: [{name: r, actions: [append: x]}]\n'
     (folder / "rules.yaml").write_text(rules)
 

@@ -1,4 +1,4 @@
-"""`sources` prints what is known of providers, and docs/sources.md says the same."""
+"""`sources` prints the facts about each provider, and docs/sources.md has the same facts."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Run = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Run:
-    """Run sources in an empty folder."""
+    """Return a function that runs `sources` in an empty folder."""
 
     def run(*arguments: str) -> CompletedProcess[str]:
         return run_in_process("sources", *arguments, folder=tmp_path)
@@ -28,7 +28,7 @@ def sources(tmp_path: Path) -> Run:
     return run
 
 
-def test_the_list_names_every_provider_and_says_which_can_not_be_verified(sources: Run) -> None:
+def test_the_list_names_every_provider_and_those_that_can_not_be_verified(sources: Run) -> None:
     lines = sources("list").stdout.splitlines()[1:]
     listed = json.loads(sources("list", "--json").stdout)
 
@@ -38,7 +38,7 @@ def test_the_list_names_every_provider_and_says_which_can_not_be_verified(source
     ]
 
 
-def test_show_prints_all_that_is_known(sources: Run) -> None:
+def test_sources_show_prints_every_fact_about_a_provider(sources: Run) -> None:
     for preset in presets().values():
         done = sources("show", preset.name)
 
@@ -95,7 +95,7 @@ rules:
 MULTIPART = b"""--b\r\nContent-Disposition: form-data; name="order"; filename="a"\r\n\r\nabc\r\n--b--\r\n"""
 
 
-def test_test_and_send_know_xml_and_multipart_by_their_bytes(tmp_path: Path) -> None:
+def test_the_commands_test_and_send_recognize_xml_and_multipart_by_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "order.xml").write_bytes(b'<order id="7"><item>a</item><item>b</item></order>')
     (tmp_path / "form").write_bytes(MULTIPART)

@@ -30,7 +30,7 @@ JOBS = {"jobs": [{"id": 1, "status": "queued"}, {"id": 2, "status": "completed"}
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A running service with two jobs."""
+    """A running service that lists two jobs."""
     service = Service()
     service.body = JOBS
     yield service
@@ -39,7 +39,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def run(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in a folder with rules and an empty store."""
+    """Return a function that runs a command in a folder with rules and an empty store."""
     monkeypatch.setenv("POLL_KEY", "a-long-secret")
     (tmp_path / "rules.yaml").write_text(RULES.replace("URL", service.url))
     SqliteStore(tmp_path / "webhook-router.db").close()
@@ -50,7 +50,7 @@ def run(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> Ru
     return command
 
 
-def test_a_dry_run_shows_what_a_first_poll_would_give_and_stores_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_events_of_a_first_poll_and_stores_nothing(run: Run, tmp_path: Path) -> None:
     done = run("sources", "poll", "jobs", "--once", "--dry-run")
 
     assert done.returncode == 0, done.stderr
@@ -107,7 +107,7 @@ def test_only_a_polled_source_can_be_polled(run: Run, name: str, words: str) -> 
     assert words in done.stderr
 
 
-def test_test_shows_the_events_of_a_recorded_answer(run: Run) -> None:
+def test_the_command_test_shows_the_events_of_a_recorded_answer(run: Run) -> None:
     answer = json.dumps(JOBS)
 
     shown = run("test", "--source", "jobs", "--payload", "-", "--expect", "done", stdin=answer)
@@ -134,7 +134,7 @@ CASES = """
 """
 
 
-def test_cases_take_recorded_answers(run: Run, tmp_path: Path) -> None:
+def test_cases_can_have_recorded_answers(run: Run, tmp_path: Path) -> None:
     (tmp_path / "polls.cases.yaml").write_text(CASES)
 
     done = run("test", "--cases", "polls.cases.yaml")
@@ -146,7 +146,7 @@ def test_cases_take_recorded_answers(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["method: GET", "ip: 192.0.2.1", "query: {a: b}", "params: {a: b}"])
-def test_a_case_of_an_answer_has_no_keys_of_senders(run: Run, tmp_path: Path, key: str) -> None:
+def test_a_case_of_a_polled_source_refuses_keys_that_describe_a_request(run: Run, tmp_path: Path, key: str) -> None:
     case = f"- {{name: x, source: jobs, {key}, payload: {{jobs: []}}, expect: {{rules: []}}}}"
     (tmp_path / "polls.cases.yaml").write_text(case)
 

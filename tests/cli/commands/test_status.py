@@ -1,4 +1,4 @@
-"""`status`, `store check` and `store backup`, with no daemon running, and with what a daemon says of itself."""
+"""`status`, `store check` and `store backup`, without a daemon and with the notes of a running daemon."""
 
 import hashlib
 import json
@@ -31,12 +31,12 @@ def busy(store_commands: StoreCommands, plan: Plan) -> StoreCommands:
 
 
 def notes(**given: Any) -> dict[str, str]:
-    """What a daemon would have written."""
+    """Notes as a daemon writes them."""
     return {name: json.dumps(value) for name, value in given.items()}
 
 
 def put_notes(store_commands: StoreCommands, given: dict[str, str]) -> None:
-    """Write them."""
+    """Write notes into the store."""
     with store_commands.opened() as store:
         for name, value in given.items():
             store.put_note(name, value).result(60)
@@ -102,7 +102,7 @@ def test_status_shows_what_a_running_daemon_recorded(busy: StoreCommands) -> Non
         ),
     )
 
-    with busy.opened():  # as a daemon's process holds it
+    with busy.opened():  # this process stands for the daemon
         text = busy.run("status").stdout
         found = busy.json("status")
 

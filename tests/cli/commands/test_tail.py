@@ -1,4 +1,4 @@
-"""`tail` on a store that nothing else works on: what it begins with, and what it says."""
+"""`tail` on a store without a daemon: where it begins and what it prints."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 class Tail:
-    """A `tail` that runs until it has said enough."""
+    """Runs `tail` until it has printed the expected number of lines."""
 
     def __init__(self, store_commands: StoreCommands) -> None:
         self._shop = store_commands
@@ -25,7 +25,7 @@ class Tail:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, *flags: str, lines: int) -> list[str]:
-        """The first `lines` lines; more would be a fault, which the interrupt gives it the time to show."""
+        """Wait for `lines` lines, interrupt `tail`, and return what it printed. More lines are an error."""
         with self._out.open("wb") as out:
             self._process = subprocess.Popen(
                 [forked_program(), "tail", *flags], cwd=self._shop.folder, stdout=out, stderr=subprocess.PIPE
@@ -39,7 +39,7 @@ class Tail:
         return found
 
     def end(self) -> None:
-        """Kill what still runs."""
+        """Kill the process if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
@@ -47,7 +47,7 @@ class Tail:
 
 @pytest.fixture
 def tail(store_commands: StoreCommands) -> Iterator[Tail]:
-    """Run tail on the store."""
+    """A `tail` of the store."""
     tail = Tail(store_commands)
     yield tail
     tail.end()
@@ -126,7 +126,7 @@ def test_tail_escapes_control_characters(store_commands: StoreCommands, tail: Ta
     assert len(ended) < 1000
 
 
-def test_tail_ends_when_its_store_is_replaced(store_commands: StoreCommands) -> None:
+def test_tail_ends_when_the_store_is_replaced(store_commands: StoreCommands) -> None:
     store_commands.put()
     process = subprocess.Popen(
         [forked_program(), "tail"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -155,7 +155,7 @@ def test_invalid_flags_are_usage_errors(store_commands: StoreCommands, flags: tu
     store_commands.run("tail", *flags, code=2)
 
 
-def test_an_unknown_name_is_reported_at_once(store_commands: StoreCommands, plan: MakePlan) -> None:
+def test_tail_reports_an_unknown_name_at_once(store_commands: StoreCommands, plan: MakePlan) -> None:
     store_commands.put(plan(rule="deploy"))
 
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`targets list`, `pause` and `resume` on a store without a daemon, and what lists say of held deliveries."""
+"""`targets list`, `pause` and `resume` on a store without a daemon, and held deliveries in lists."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def ran(store_commands: StoreCommands, plan: Plan) -> StoreCommands:
     return store_commands
 
 
-def test_targets_of_the_rules_are_listed_with_what_waits(ran: StoreCommands) -> None:
+def test_targets_of_the_rules_are_listed_with_their_waiting_deliveries(ran: StoreCommands) -> None:
     found = {target["target"]: target for target in ran.json("targets", "list")}
 
     assert sorted(found) == ["ci", "deploy/log", "deploy/old", "off/append", "spare"]
@@ -39,7 +39,7 @@ def test_targets_of_the_rules_are_listed_with_what_waits(ran: StoreCommands) -> 
     assert row.split()[:4] == ["ci", "-", "2", "0"]
 
 
-def test_a_pause_works_without_a_daemon_and_stays(ran: StoreCommands) -> None:
+def test_a_pause_without_a_daemon_is_kept_in_the_store(ran: StoreCommands) -> None:
     assert ran.run("targets", "pause", "ci").stdout == "ci: paused until resumed; holds 2 deliveries\n"
 
     status = ran.json("status")
@@ -71,7 +71,7 @@ def test_a_pause_for_a_time_says_when_it_ends(ran: StoreCommands) -> None:
     assert "held, since target ci is paused by command, continues in " in shown
 
 
-def test_several_targets_are_paused_at_once_and_none_when_one_is_unknown(ran: StoreCommands) -> None:
+def test_several_targets_are_paused_together_or_not_at_all(ran: StoreCommands) -> None:
     done = ran.run("targets", "pause", "ci", "nobody", code=1)
     assert ran.json("status")["holds"] == []
     assert done.stderr.startswith('webhook-router: no target "nobody" is known; known: ci, deploy/log')
@@ -89,7 +89,7 @@ def test_several_targets_are_paused_at_once_and_none_when_one_is_unknown(ran: St
         (("pause", "a\x1b[2J"), 'no target "a?[2J" is known; known: ci, deploy/log, deploy/old, off/append, spare'),
     ],
 )
-def test_an_unknown_name_is_an_error_with_its_cure(
+def test_the_error_for_an_unknown_target_names_the_cure(
     ran: StoreCommands, arguments: tuple[str, str], message: str
 ) -> None:
     done = ran.run("targets", *arguments, code=1)
@@ -105,7 +105,7 @@ def test_a_wrong_duration_is_refused(ran: StoreCommands, duration: str) -> None:
     assert ran.json("status")["holds"] == []
 
 
-def test_a_name_is_required(ran: StoreCommands) -> None:
+def test_a_target_name_is_required(ran: StoreCommands) -> None:
     assert "NAME" in ran.run("targets", "pause", code=2).stderr
 
 
@@ -115,7 +115,7 @@ def test_resuming_a_target_that_is_not_paused_says_so(ran: StoreCommands) -> Non
     assert (done.stdout, done.stderr) == ("ci: continues\n", "target ci was not paused\n")
 
 
-def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:
+def test_a_command_can_not_resume_a_target_that_the_rules_file_pauses(ran: StoreCommands) -> None:
     with ran.opened() as store:
         store.put_file_holds([(HoldKind.TARGET, "ci")], now_ms()).result(60)
 
@@ -125,7 +125,7 @@ def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:
     assert ran.run("targets", "resume", "ci").stdout == "ci: paused by the rules file; holds 2 deliveries\n"
 
 
-def test_without_rules_the_message_says_that_none_ran(store_commands: StoreCommands) -> None:
+def test_the_error_for_a_store_without_rules_says_that_none_ran(store_commands: StoreCommands) -> None:
     done = store_commands.run("targets", "pause", "ci", code=1)
 
     assert "no rules ran on this store, and nothing waits in it" in done.stderr

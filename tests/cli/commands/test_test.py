@@ -1,4 +1,4 @@
-"""`test` shows what rules would do with a payload, as `send` would post it, and fails where a delivery would be dead."""
+"""`test` shows what the rules do with a payload, and fails when a delivery would be dead."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ rules:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The rules, and some payloads."""
+    """A folder with rules and some payloads."""
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "push.json").write_text('{"ref": "main"}')
     (tmp_path / "form").write_text("command=%2Fgo&text=x")
@@ -38,18 +38,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    """Run `test`; its output and errors."""
+    """Run `test`. Return its output and errors."""
     done = run_in_process("test", *arguments, folder=folder)
     assert done.returncode == code, (done.stdout, done.stderr)
     return done.stdout, done.stderr
 
 
 def shown(folder: Path, *arguments: str) -> Any:
-    """The JSON of `test`."""
+    """Run `test --json`. Return the printed value."""
     return json.loads(run(folder, *arguments, "--json")[0])
 
 
-def test_the_kind_of_an_event_is_given_as_for_send(folder: Path) -> None:
+def test_the_event_flag_sets_the_kind_of_event_as_in_send(folder: Path) -> None:
     push = ("--source", "github", "--payload", "push.json")
 
     assert shown(folder, *push, "--event", "push")["matched"] == ["push"]
@@ -59,7 +59,7 @@ def test_the_kind_of_an_event_is_given_as_for_send(folder: Path) -> None:
     assert "scheme none of source plain has no header for it" in wrong
 
 
-def test_forms_and_multipart_are_known_by_their_bytes(folder: Path) -> None:
+def test_forms_and_multipart_are_recognized_by_their_bytes(folder: Path) -> None:
     assert shown(folder, "--source", "slack", "--payload", "form")["matched"] == ["form"]
     assert shown(folder, "--source", "plain", "--payload", "parts")["matched"] == ["part"]
 
@@ -162,7 +162,7 @@ def test_the_rules_file_is_an_argument_or_a_flag(folder: Path) -> None:
     assert run_in_process("check", "--rules", "other.yaml", folder=folder).returncode == 0
 
 
-def test_an_exported_case_passes_at_once(folder: Path, store_commands: StoreCommands) -> None:
+def test_an_exported_case_passes_without_changes(folder: Path, store_commands: StoreCommands) -> None:
     headers = (("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("X-Hub-Signature-256", "sha256=ab"))
     event = store_commands.put(headers=headers, body=b'{"ref": "main"}')
 
@@ -196,5 +196,5 @@ def test_a_store_is_named_by_its_path(store_commands: StoreCommands, name: str) 
 
 
 @pytest.mark.parametrize("name", ["", "postgresql", "sqlite", "sqlite:", "mysql://h/d", "file:x"])
-def test_a_path_that_is_not_a_store_is_an_error(store_commands: StoreCommands, name: str) -> None:
+def test_the_error_for_a_text_that_names_no_store_says_what_to_write(store_commands: StoreCommands, name: str) -> None:
     assert "is not a store; write a path" in store_commands.run("events", "list", "--store", name, code=2).stderr

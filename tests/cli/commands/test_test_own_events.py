@@ -35,20 +35,20 @@ def test_an_example_of_a_kind_is_tried_without_a_store(run: Run, rules: Path) ->
     assert "line: orders: HTTP 503; gave up" in done.stdout
 
 
-def test_another_kind_reaches_no_rule_and_no_unmatched(run: Run, rules: Path) -> None:
+def test_an_own_event_of_another_kind_plans_no_delivery(run: Run, rules: Path) -> None:
     done = run("test", rules, "--event", "target.up", "--json")
 
     assert json.loads(done.stdout)["deliveries"] == []
 
 
-def test_an_unknown_kind_is_named_with_the_nearest(run: Run, rules: Path) -> None:
+def test_the_error_for_an_unknown_kind_suggests_the_nearest(run: Run, rules: Path) -> None:
     done = run("test", rules, "--event", "delivery.died")
 
     assert done.returncode == 1
     assert 'the router has no own event "delivery.died"; did you mean "delivery.dead"?' in done.stderr
 
 
-def test_a_given_payload_is_tried_with_source_router(run: Run, rules: Path, tmp_path: Path) -> None:
+def test_a_payload_can_be_tried_as_an_own_event(run: Run, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"kind": "delivery.dead", "delivery": {"rule": "x", "error": "y"}}')
 
     done = run("test", rules, "--source", "router", "--payload", tmp_path / "own.json")
@@ -84,7 +84,9 @@ def test_a_source_named_router_in_the_file_has_no_own_events(run: Run, rules: Pa
         ("event: delivery.dead\n  payload: [1]\n  expect: {rules: []}", "expected a mapping of what differs from the example, found a list"),
     ],
 )
-def test_cases_name_a_kind(run: Run, rules: Path, tmp_path: Path, case: str, result: int | str) -> None:
+def test_a_case_can_name_a_kind_of_own_event(
+    run: Run, rules: Path, tmp_path: Path, case: str, result: int | str
+) -> None:
     (tmp_path / "cases.yaml").write_text(f"- name: c\n  {case}\n")
 
     done = run("test", rules, "--cases", tmp_path / "cases.yaml")

@@ -25,7 +25,7 @@ if [ -n "${HOOK_FILE-}" ]; then od -An -tx1 -v "$HOOK_FILE"; fi
 
 
 def write_show(folder: Path) -> Path:
-    """The program, in a folder."""
+    """Write the program that the hooks run into a folder."""
     folder.mkdir(exist_ok=True)
     path = folder / "show.sh"
     path.write_text(SHOW)
@@ -35,7 +35,7 @@ def write_show(folder: Path) -> Path:
 
 @contextmanager
 def running_adnanh(hooks: Sequence[dict[str, Any]], folder: Path) -> Iterator[int]:
-    """The program with these hooks; gives its port."""
+    """Run adnanh/webhook with these hooks. Yields its port."""
     assert ADNANH is not None
     file, port = folder / "hooks.json", free_port()
     file.write_text(json.dumps(hooks))
@@ -57,7 +57,7 @@ def _answers(port: int) -> bool:
 
 
 def ask(port: int, request: Request) -> tuple[int, str]:
-    """Status and body of its answer."""
+    """Send a request. Return status and body of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     query = f"?{request.query}" if request.query else ""
     connection.request(request.method, f"/hooks/{request.hook}{query}", request.body.encode(), dict(request.headers))
@@ -68,6 +68,6 @@ def ask(port: int, request: Request) -> tuple[int, str]:
 
 
 def answer(port: int, request: Request) -> str | None:
-    """What the hook's program printed; None if the hook was not triggered."""
+    """Send a request. Return what the hook's program printed, or None if the hook was not triggered."""
     status, body = ask(port, request)
     return body if status == 200 and body.startswith("RUN") else None

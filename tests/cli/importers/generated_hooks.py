@@ -1,4 +1,4 @@
-"""Hooks of adnanh/webhook, and requests to them, made from a seed: the same in each run."""
+"""Makes hooks of adnanh/webhook, and requests to them, from a seed. The same seed makes the same hooks."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ class Request:
 
 
 def parameter(random: random.Random, *, for_match: bool) -> dict[str, Any]:
-    """Any parameter that both programs read."""
+    """A random parameter that both programs read."""
     kind = random.choice(
         ["payload"] * 5
         + ["header", "query", "url", "method"]
@@ -65,7 +65,7 @@ def parameter(random: random.Random, *, for_match: bool) -> dict[str, Any]:
 
 
 def rule(random: random.Random, depth: int) -> dict[str, Any]:
-    """Any trigger rule without a signature."""
+    """A random trigger rule without a signature."""
     kind = random.choice(["match"] * (1 + 2 * depth) + ["and", "or", "not", "not"])
     if kind in ("and", "or"):
         return {kind: [rule(random, depth + 1) for _ in range(random.randint(0 if depth else 1, 3))]}
@@ -84,7 +84,7 @@ def rule(random: random.Random, depth: int) -> dict[str, Any]:
 
 
 def admission(random: random.Random) -> dict[str, Any] | None:
-    """A rule that verifies the sender; None for many hooks."""
+    """A trigger rule that verifies the sender, or None, as for many hooks."""
     kind = random.choice(("none", "none", "hmac", "hash", "scalr", "token", "query-token", "bearer", "basic"))
     if kind in ("hmac", "hash"):
         algorithm = random.choice(tuple(_SIGNED))
@@ -100,7 +100,7 @@ def admission(random: random.Random) -> dict[str, Any] | None:
 
 
 def hook(random: random.Random, number: int, program: str) -> dict[str, Any]:
-    """A hook that prints what it gets."""
+    """A hook whose program prints its arguments, variables and file."""
     made: dict[str, Any] = {
         "id": f"hook{number}",
         "execute-command": program,
@@ -154,7 +154,7 @@ def payload(random: random.Random) -> Any:
 
 
 def request(random: random.Random, to: dict[str, Any]) -> Request:
-    """A request that often passes the hook's verification."""
+    """A request that passes the hook's verification in most cases."""
     method = random.choice(("POST",) * 5 + ("GET", "PUT"))
     value = payload(random)
     headers: list[tuple[str, str]] = []
@@ -187,7 +187,7 @@ def request(random: random.Random, to: dict[str, Any]) -> Request:
 
 
 def signature(random: random.Random, algorithm: str, header: str, body: str) -> list[tuple[str, str]]:
-    """The header of a signature, right most of the time."""
+    """The header of a signature, which is right in most cases."""
     kind = random.random()
     signed = hmac.new(SECRET.encode(), body.encode(), getattr(hashlib, algorithm)).hexdigest()
     prefix = "" if header == "X-Sig" else f"{algorithm}="
@@ -207,7 +207,7 @@ def _is(value: str, name: str) -> dict[str, Any]:
 
 
 def written(program: str) -> tuple[list[dict[str, Any]], list[Request]]:
-    """Hooks for payloads that are lists, JSON in a form, XML, or multipart; and Scalr's without its time."""
+    """Hand-written hooks for payloads that are lists, JSON in a form, XML or multipart, and for Scalr without a time."""
     common = {"execute-command": program, "include-command-output-in-response": True}
     hooks: list[dict[str, Any]] = [
         {"id": "list", "trigger-rule": _is("main", "root.0.ref"), "pass-arguments-to-command": _shown("root.1.n")},
@@ -258,7 +258,7 @@ def written(program: str) -> tuple[list[dict[str, Any]], list[Request]]:
 
 
 def corpus(seed: int, hooks: int, requests: int, program: str) -> tuple[list[dict[str, Any]], list[Request]]:
-    """Those of `written`, and so many hooks with so many requests to each."""
+    """The hooks of `written`, and random hooks with `requests` requests to each."""
     source = random.Random(seed)
     made = [hook(source, number, program) for number in range(hooks)]
     known, asked = written(program)

@@ -1,4 +1,4 @@
-"""What the imported rules do with a request: verified, matched and run in this process."""
+"""Handles a request by imported rules in this process: verifies it, matches it and runs the command."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ DASH = "dead: an argument would begin with a dash"
 
 
 def load(rules: Path, secrets: Path) -> Ruleset:
-    """The ruleset, with the secrets that the import wrote."""
+    """Load the rules with the secrets that the import wrote."""
     environ = dict(line.split("=", 1) for line in secrets.read_text().splitlines())
     environ = {name: value.strip("'") for name, value in environ.items()}
     loaded = Loader(REGISTRIES, {**os.environ, **environ}).load_file(rules)
@@ -35,7 +35,7 @@ def load(rules: Path, secrets: Path) -> Ruleset:
 
 
 def answer(ruleset: Ruleset, request: Request) -> str | None:
-    """What the sender hears of the hook's program; None if the hook was not triggered."""
+    """The output of the hook's program that the sender gets, or None if the hook was not triggered."""
     source = next(source for source in ruleset.sources.values() if source.path == f"/hooks/{request.hook}")
     inbound = Inbound(
         source.name,
@@ -74,7 +74,7 @@ def answer(ruleset: Ruleset, request: Request) -> str | None:
 
 
 def _heard(ruleset: Ruleset, delivery: PreviewedDelivery, printed: bytes) -> str:
-    """What the sender hears of what the program printed."""
+    """The part of the program's output that the sender gets."""
     respond = next(rule.respond for rule in ruleset.rules if rule.name == delivery.rule)
     assert isinstance(respond, RespondFrom)
     assert (respond.rule, respond.action) == (delivery.rule, delivery.action)

@@ -1,4 +1,4 @@
-"""What `import adnanh` writes for each kind of hook, what it says, and that the result passes `check`."""
+"""`import adnanh`: the rules that it writes for each kind of hook, its messages, and that the rules pass `check`."""
 
 import json
 import stat
@@ -22,7 +22,7 @@ def value(value: Any, parameter: Any = REF) -> dict[str, Any]:
 
 
 class Imported:
-    """What an import wrote and said."""
+    """The rules that an import wrote and the messages that it printed."""
 
     def __init__(self, folder: Path, code: int, said: str) -> None:
         self.folder, self.code, self.said = folder, code, said
@@ -152,7 +152,7 @@ def test_several_secrets_of_one_header_are_a_list_if_failures_are_soft(imported:
     assert "never tries the next secret" in hard.said
 
 
-def test_of_several_signature_hashes_the_strongest_is_verified(imported: Run) -> None:
+def test_the_strongest_of_several_signature_hashes_is_verified(imported: Run) -> None:
     sha1 = {"match": {"type": "payload-hmac-sha1", "secret": "twenty letters long", "parameter": {"source": "header", "name": "X-Hub-Signature"}}}  # fmt: skip
 
     found = imported(trigger_rule={"or": [sha1, HMAC]}, trigger_signature_soft_failures=True)
@@ -195,7 +195,9 @@ def test_an_address_range_becomes_allow_ips_of_the_source(imported: Run) -> None
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_a_hook_with_a_part_that_cant_be_carried_over_is_off_and_loads(hook: Any, reason: str, imported: Run) -> None:
+def test_a_hook_with_a_part_that_can_not_be_imported_is_written_switched_off(
+    hook: Any, reason: str, imported: Run
+) -> None:
     found = imported(**hook)
 
     assert found.code == 1
@@ -264,7 +266,7 @@ def test_the_output_of_a_command_answers_the_sender(imported: Run) -> None:
     found.check("--strict")
 
 
-def test_a_comment_says_that_the_sender_does_not_get_a_failed_commands_output(imported: Run) -> None:
+def test_a_comment_says_that_the_output_of_a_failed_command_stays_here(imported: Run) -> None:
     on_error = "include-command-output-in-response-on-error"
     found = imported(**{"include_command_output_in_response": True, on_error: True})
 
@@ -288,7 +290,7 @@ def test_differences_in_the_answer_are_comments_in_the_file(imported: Run) -> No
         assert part in found.text
 
 
-def test_answers_methods_and_content_type_are_carried_over(imported: Run) -> None:
+def test_answers_methods_and_content_type_are_imported(imported: Run) -> None:
     found = imported(
         response_message="got {{ it }}",
         response_headers=[{"name": "X-A", "value": "b"}, {"name": "Content-Type", "value": "text/html"}],
@@ -332,7 +334,7 @@ def test_a_program_that_may_run_text_as_code_gets_allow_code(imported: Run) -> N
     found.check()
 
 
-def test_a_working_directory_holds_the_program_too(imported: Run, tmp_path: Path) -> None:
+def test_a_relative_program_is_found_in_the_working_directory(imported: Run, tmp_path: Path) -> None:
     found = imported(execute_command="deploy.sh", command_working_directory=str(tmp_path))
 
     assert found.command["argv"] == [f"{tmp_path}/deploy.sh"]
@@ -376,7 +378,7 @@ def test_the_error_for_an_unreadable_file_names_the_place(text: str, flags: Any,
     assert found.text == ""
 
 
-def test_yaml_is_read_as_webhook_reads_it(imported: Run) -> None:
+def test_hooks_in_yaml_are_read_as_webhook_reads_them(imported: Run) -> None:
     found = imported(
         text="- id: 007\n  Execute-Command: ./deploy.sh\n  trigger-rule:\n    match: {type: value, value: yes, "
         "parameter: {source: payload, name: 1.50}}\n"
@@ -397,7 +399,7 @@ def test_an_existing_file_is_kept(imported: Run, tmp_path: Path) -> None:
     assert (tmp_path / "rules.yaml").read_text() == before
 
 
-def test_the_rules_go_to_standard_output_without_a_name(imported: Run, tmp_path: Path) -> None:
+def test_the_rules_are_printed_when_no_output_file_is_named(imported: Run, tmp_path: Path) -> None:
     text = imported().text
 
     done = run_in_process("import", "adnanh", "hooks.json", folder=tmp_path)
@@ -406,7 +408,7 @@ def test_the_rules_go_to_standard_output_without_a_name(imported: Run, tmp_path:
     assert "imported 1 hook" in done.stderr
 
 
-def test_signed_headers_and_newer_keys_are_carried_over(imported: Run) -> None:
+def test_signed_headers_and_newer_keys_are_imported(imported: Run) -> None:
     given = {**HUB, "headers-to-add-to-signature-payload": ["X-Time", "not-canonical"]}
 
     found = imported(
@@ -418,7 +420,7 @@ def test_signed_headers_and_newer_keys_are_carried_over(imported: Run) -> None:
     found.check("--strict")
 
 
-def test_files_and_the_raw_body_are_made_by_a_constant_script(imported: Run) -> None:
+def test_a_constant_script_writes_files_and_the_raw_body(imported: Run) -> None:
     found = imported(
         pass_arguments_to_command=[{"source": "raw-request-body"}, REF],
         pass_file_to_command=[
@@ -453,7 +455,7 @@ def test_ids_become_paths_and_names(imported: Run, tmp_path: Path) -> None:
     found.check("--strict")
 
 
-def test_a_hook_that_would_not_load_is_a_comment(imported: Run) -> None:
+def test_a_hook_that_would_not_load_is_written_as_a_comment(imported: Run) -> None:
     hooks = [{"id": "a b", "execute-command": "./deploy.sh"}, {"id": "good", "execute-command": "./deploy.sh"}]
 
     found = imported(text=json.dumps(hooks))
@@ -466,7 +468,7 @@ def test_a_hook_that_would_not_load_is_a_comment(imported: Run) -> None:
     found.check("--strict")
 
 
-def test_nothing_is_written_when_no_hook_can_be_carried_over(imported: Run) -> None:
+def test_nothing_is_written_when_no_hook_can_be_imported(imported: Run) -> None:
     found = imported(text=json.dumps([{"id": "a b", "execute-command": "./deploy.sh"}]))
 
     assert found.code == 1

@@ -1,4 +1,4 @@
-"""The imported rules do what adnanh/webhook does: on generated hooks, beside it, and by its recorded answers.
+"""The imported rules answer like adnanh/webhook: on generated hooks, by its recorded answers and beside the program.
 
 `python -m tests.cli.importers.test_adnanh_same` records the answers again.
 """
@@ -17,13 +17,13 @@ from tests.cli.importers.imported_hooks import DASH, UNPARSED, answer, load
 from tests.conftest import run_in_process
 
 RECORDED = Path(__file__).with_name("adnanh_answers.json")
-#: What is refused here and run by webhook; docs/from-adnanh.md says so.
+#: Requests that webhook runs and the imported rules refuse; docs/from-adnanh.md lists them.
 STRICTER = (UNPARSED, DASH)
 _PROGRAM = "PROGRAM"  #: stands for the path of the hooks' program in the recording
 
 
 def import_hooks(hooks: list[dict[str, Any]], folder: Path) -> Any:
-    """The ruleset that the import makes of them."""
+    """Import hooks and load the rules."""
     (folder / "hooks.json").write_text(json.dumps(hooks))
     command = ("import", "adnanh", "hooks.json", "--output", "rules.yaml", "--secrets", "secrets.env", "--force")
     done = run_in_process(*command, folder=folder)
@@ -34,7 +34,7 @@ def import_hooks(hooks: list[dict[str, Any]], folder: Path) -> Any:
 def differences(
     hooks: list[dict[str, Any]], requests: list[Request], expected: list[str | None], folder: Path
 ) -> list[str]:
-    """Each request for which the imported rules print something else; hooks that are switched off are left out."""
+    """Each request that the imported rules answer in another way. Hooks that are switched off don't count."""
     ruleset = import_hooks(hooks, folder)
     on = {source.path.removeprefix("/hooks/") for source in ruleset.sources.values() if source.enabled}
     by_id = {hook["id"]: hook for hook in hooks}
@@ -46,7 +46,7 @@ def differences(
     return found
 
 
-def test_imported_hooks_do_what_webhook_did(tmp_path: Path) -> None:
+def test_imported_hooks_give_the_recorded_answers_of_webhook(tmp_path: Path) -> None:
     recorded = json.loads(RECORDED.read_text())
     program = write_show(tmp_path / "bin")
     hooks = json.loads(json.dumps(recorded["hooks"]).replace(f'"{_PROGRAM}"', json.dumps(str(program))))
@@ -59,7 +59,7 @@ def test_imported_hooks_do_what_webhook_did(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(ADNANH is None, reason="adnanh/webhook is not installed (Debian: apt-get install webhook)")
 @pytest.mark.parametrize("seed", [11, 12])
-def test_imported_hooks_do_what_webhook_does_beside_them(seed: int, tmp_path: Path) -> None:
+def test_imported_hooks_give_the_answers_of_a_running_webhook(seed: int, tmp_path: Path) -> None:
     program = write_show(tmp_path / "bin")
     hooks, requests = corpus(seed, 50, 3, str(program))
     with running_adnanh(hooks, tmp_path) as port:
@@ -69,7 +69,7 @@ def test_imported_hooks_do_what_webhook_does_beside_them(seed: int, tmp_path: Pa
 
 
 def record() -> None:
-    """Ask the program, and write down its answers."""
+    """Record the answers of adnanh/webhook."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = write_show(folder / "bin")

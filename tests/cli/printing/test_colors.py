@@ -1,4 +1,4 @@
-"""Colors on a terminal, and none in a pipe, with NO_COLOR or on a dumb terminal."""
+"""Output is colored at a terminal, and plain in a pipe, with NO_COLOR and at a dumb terminal."""
 
 from collections.abc import Callable
 

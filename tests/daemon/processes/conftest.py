@@ -1,4 +1,4 @@
-"""Events for the intake processes."""
+"""Fixtures that make events for the intake processes."""
 
 from tests.store.conftest import event, path, planned_delivery, sqlite_store
 

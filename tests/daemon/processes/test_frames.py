@@ -1,4 +1,4 @@
-"""Frames come out as they went in, wherever the socket splits them."""
+"""Frames between processes are read as they were sent, wherever the socket splits them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ FRAMES = st.lists(
 
 @settings(max_examples=40)
 @given(FRAMES, st.lists(st.integers(1, 30)))
-def test_frames_are_read_whole_in_pieces_of_any_size(frames: list[Frame], sizes: list[int]) -> None:
+def test_frames_are_read_whole_from_pieces_of_any_size(frames: list[Frame], sizes: list[int]) -> None:
     data = b"".join(pack(Kind(frame.kind), frame.number, frame.body) for frame in frames)
     reader, found = FrameReader(), []
     for size in sizes:
@@ -54,7 +54,7 @@ def test_a_large_frame_is_read_whole_among_small_ones() -> None:
     assert reader.feed(pack(Kind.LINE, 1, b"small")) == [small]
 
 
-def test_an_event_survives_a_frame(event: Callable[..., Event]) -> None:
+def test_an_event_is_unchanged_by_its_frame(event: Callable[..., Event]) -> None:
     sent = event(body=b"\x00\xff" * 5, headers=(("A", "1"), ("a", "\xe9\u2028")), dedupe_key='"k"')
     plan = (
         PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'),
@@ -74,7 +74,7 @@ def test_an_event_survives_a_frame(event: Callable[..., Event]) -> None:
     assert decode_event(frame.body).event == large
 
 
-def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., Event]) -> None:
+def test_an_event_that_can_not_be_stored_is_refused_alone(event: Callable[..., Event]) -> None:
     with pytest.raises(StoreError):
         encode_event(event(dedupe_key="\ud800"), (), Routing("hash"), 0)
 
@@ -86,12 +86,12 @@ def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., E
         (encode_result(Appended("first", duplicate=True)), Appended("first", duplicate=True)),
     ],
 )
-def test_the_result_of_storing_an_event_survives_a_frame(sent: bytes, found: Appended) -> None:
+def test_the_result_of_storing_an_event_is_unchanged_by_its_frame(sent: bytes, found: Appended) -> None:
     assert decode_result(sent, "mine") == found
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("full"), StoreError("bad row"), ValueError("a fault \ud800")])
-def test_the_reason_of_a_failed_store_survives_a_frame(error: Exception) -> None:
+def test_the_reason_for_a_failed_append_is_unchanged_by_its_frame(error: Exception) -> None:
     found = decode_result(encode_failure(error), "mine")
 
     assert isinstance(found, StoreError)
@@ -99,7 +99,7 @@ def test_the_reason_of_a_failed_store_survives_a_frame(error: Exception) -> None
     assert str(found) == str(error).replace("\ud800", "?")
 
 
-def test_rules_and_problems_survive_a_frame() -> None:
+def test_rules_and_problems_are_unchanged_by_their_frames() -> None:
     included = IncludedText("more/*.yaml", "more/a.yaml", "rules: []", "/etc/more")
     rules = RulesToLoad(7, RulesetText("0" * 64, "include: [more/*.yaml]", "/etc", (included,)), "rules.yaml")
     problems = (Problem("f", 1, 2, "rules[0]", "wrong", Level.WARNING), Problem("f", 3, 1, "", "worse"))
@@ -108,7 +108,7 @@ def test_rules_and_problems_survive_a_frame() -> None:
     assert decode_problems(encode_problems(problems)) == problems
 
 
-def test_counts_add_up_over_processes() -> None:
+def test_counts_of_processes_are_added_up() -> None:
     total, one = Metrics(), Metrics()
     for _ in range(3):
         one.received("s", ["a", "b"], 0.02)

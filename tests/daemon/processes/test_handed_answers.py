@@ -1,4 +1,4 @@
-"""An intake process asks for a first attempt's answer, and hears it or that there is none."""
+"""An intake process asks for the answer of a first attempt, and learns the answer or that none will come."""
 
 from router.daemon.processes.answer_frames import Expected, decode_answer, decode_expected, encode_answer
 from router.daemon.processes.frames import Frame, FrameReader, Kind
@@ -7,11 +7,11 @@ from router.domain.action_answer import ActionAnswer
 
 
 def frames(sent: list[bytes]) -> list[Frame]:
-    """What was sent."""
+    """The frames that were sent."""
     return FrameReader().feed(b"".join(sent))
 
 
-def test_an_answer_reaches_the_sender_that_waits_for_it() -> None:
+def test_an_answer_reaches_the_process_that_waits_for_it() -> None:
     sent: list[bytes] = []
     answers = HandedAnswers(sent.append)
     first, second = (answers.expect(id_, "r", "a", "t", 1.5) for id_ in ("d1", "d2"))
@@ -28,7 +28,7 @@ def test_an_answer_reaches_the_sender_that_waits_for_it() -> None:
     assert first.result(0) is None
 
 
-def test_forgetting_an_answer_ends_the_wait_and_tells_the_main_process() -> None:
+def test_a_process_that_stops_waiting_tells_the_main_process() -> None:
     sent: list[bytes] = []
     answers = HandedAnswers(sent.append)
     waiting = answers.expect("d", "r", "a", "t", 1.5)
@@ -40,7 +40,7 @@ def test_forgetting_an_answer_ends_the_wait_and_tells_the_main_process() -> None
     assert (forgotten.kind, forgotten.number) == (Kind.FORGET, asked.number)
 
 
-def test_without_the_main_process_there_is_no_answer() -> None:
+def test_no_answer_comes_without_the_main_process() -> None:
     answers = HandedAnswers(lambda _: None)
     waiting = answers.expect("d", "r", "a", "t", 1.5)
     answers.end_all()

@@ -1,4 +1,4 @@
-"""Events on their way to the main process: bounded, in order, taken back, and failed when it is gone."""
+"""Events on their way to the main process are limited in bytes and number, keep their order and can be cancelled."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,37 +14,37 @@ from router.domain.events import Appended, Event
 
 
 class Main:
-    """The main process: what it was sent, and its answers."""
+    """Stands for the main process: keeps the frames that it gets, and answers them."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.events = HandedEvents(lambda data: self.frames.extend(FrameReader().feed(data)))
 
     def sent(self, kind: Kind = Kind.APPEND) -> list[int]:
-        """The numbers of the frames of a kind."""
+        """The numbers of the received frames of a kind."""
         return [frame.number for frame in self.frames if frame.kind == kind]
 
     def answer(self, number: int, body: bytes = encode_result(Appended(""))) -> None:
-        """Say what became of an event."""
+        """Report the result of storing an event."""
         self.events.results([Frame(Kind.RESULT, number, body)])
 
 
 @pytest.fixture
 def main() -> Main:
-    """A main process."""
+    """A stand-in for the main process."""
     return Main()
 
 
 @pytest.fixture
 def append(main: Main, event: Callable[..., Event]) -> Callable[[int], "Future[Appended]"]:
-    """Hand over an event with so many bytes."""
+    """Return a function that hands over an event of a given size."""
     return lambda size: main.events.append(event(body=b"x" * size), (), "hash")
 
 
 Append = Callable[[int], "Future[Appended]"]
 
 
-def test_an_event_is_stored_when_the_main_process_says_so(main: Main, append: Append) -> None:
+def test_an_append_succeeds_when_the_main_process_has_stored_the_event(main: Main, append: Append) -> None:
     first, second, third = (append(10) for _ in range(3))
 
     main.answer(2)
@@ -57,13 +57,13 @@ def test_an_event_is_stored_when_the_main_process_says_so(main: Main, append: Ap
         third.result(0)
 
 
-def test_events_beyond_the_credit_wait_in_order_for_results_of_others(
+def test_events_beyond_the_credit_wait_in_order_until_earlier_ones_are_stored(
     main: Main, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 10_000)
     for _ in range(3):
-        append(4_000)  # the third has no credit
-    append(10)  # has, but may not overtake
+        append(4_000)  # the third is beyond the credit
+    append(10)  # small enough for the credit, but it keeps its place behind the third
     assert main.sent() == [1, 2]
 
     main.answer(1)
@@ -71,7 +71,7 @@ def test_events_beyond_the_credit_wait_in_order_for_results_of_others(
     assert main.sent() == [1, 2, 3, 4]
 
 
-def test_an_event_larger_than_the_credit_goes_alone(
+def test_an_event_larger_than_the_credit_is_sent_when_no_other_waits(
     main: Main, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 1_000)
@@ -84,7 +84,7 @@ def test_an_event_larger_than_the_credit_goes_alone(
     assert main.sent() == [1, 2]
 
 
-def test_the_number_of_waiting_events_is_limited(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_of_waiting_events_are_limited(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 1_000)
     monkeypatch.setattr(handed_events, "WAITING_BYTES", 3_000)
     append(900)
@@ -96,14 +96,14 @@ def test_the_number_of_waiting_events_is_limited(main: Main, append: Append, mon
         refused.result(0)
 
 
-def test_a_refused_event_is_taken_back(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_event_is_taken_back(main: Main, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handed_events, "CREDIT_BYTES", 1_000)
     sent, waiting = append(900), append(900)
 
     assert sent.cancel()
     assert waiting.cancel()
     assert main.sent(Kind.CANCEL) == [1]
-    main.answer(1)  # it was too late: the answer is not heard any more
+    main.answer(1)  # the event was stored before the cancel came; nobody waits for the answer
     append(900)
 
     assert main.sent() == [1, 3]  # the second was never sent

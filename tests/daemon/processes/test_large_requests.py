@@ -1,4 +1,4 @@
-"""A large request goes to another process and its reply comes back, or the sender is told to send again."""
+"""A large request is handled by another process, whose reply comes back."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ Judges = Callable[[Handler], LargeRequests]
 
 @pytest.fixture
 def judges() -> Iterator[Judges]:
-    """Give requests to a handler, by way of the queue."""
+    """Return a function that starts a handler behind the queue of large requests."""
     ends: list[socket.socket] = []
     servers: list[LargeServer] = []
 
@@ -37,7 +37,7 @@ def judges() -> Iterator[Judges]:
 
     yield start
     for end in ends[::2]:
-        end.close()  # nobody is left that could hand anything over, so the threads end
+        end.close()  # no process can hand over a request any more, so the threads end
     for server in servers:
         server.stop()
     for end in ends[1::2]:
@@ -55,7 +55,7 @@ def test_a_request_and_its_reply_arrive_unchanged(judges: Judges) -> None:
     assert got == [Request("PUT", INBOUND.path, "q=%20", INBOUND.headers, BODY, "192.0.2.1")]
 
 
-def test_a_reply_that_waits_for_its_commit_is_waited_for(judges: Judges) -> None:
+def test_a_reply_that_waits_for_a_commit_comes_back(judges: Judges) -> None:
     waited: list[float] = []
 
     def reply(seconds: float) -> Reply:
@@ -66,7 +66,7 @@ def test_a_reply_that_waits_for_its_commit_is_waited_for(judges: Judges) -> None
     assert 0 < waited[0] <= ANSWER_SECONDS
 
 
-def test_a_fault_is_answered_500(judges: Judges) -> None:
+def test_an_exception_in_the_handler_is_answered_500(judges: Judges) -> None:
     def handler(_: Request) -> Reply:
         raise ValueError
 

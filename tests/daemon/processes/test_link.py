@@ -1,4 +1,4 @@
-"""Links send every frame once, from any thread, and tell when the other end is gone."""
+"""A link sends each frame once, from any thread, and reports the loss of the other process."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ THREADS, FRAMES = 4, 500
 
 
 class Ours:
-    """A link in a loop of its own, and the other end of its socket."""
+    """A link on an event loop of its own, and the other end of its socket."""
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
@@ -26,12 +26,12 @@ class Ours:
         self.link = Link(self.received.extend, self.lost.set)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
-        self.link.send(pack(Kind.PING, 0))  # before there is a loop
+        self.link.send(pack(Kind.PING, 0))  # sent before the link has a loop
         self.thread.start()
         asyncio.run_coroutine_threadsafe(self.link.attach(ours), self.loop).result(30)
 
     def read(self, count: int) -> list[Frame]:
-        """The frames that come out."""
+        """The next frames at the other end."""
         reader, found = FrameReader(), list[Frame]()
         while len(found) < count:
             found += reader.feed(self.theirs.recv(65536))
@@ -48,13 +48,13 @@ class Ours:
 
 @pytest.fixture
 def ours() -> Iterator[Ours]:
-    """A link."""
+    """A link and its other end."""
     made = Ours()
     yield made
     made.close()
 
 
-def test_frames_of_many_threads_all_arrive_each_threads_in_order(ours: Ours) -> None:
+def test_frames_of_many_threads_arrive_in_the_order_of_each_thread(ours: Ours) -> None:
     def send(number: int) -> None:
         for at in range(FRAMES):
             frame = pack(Kind.LINE, at, bytes([number]) * (at % 50))
@@ -81,7 +81,7 @@ def test_frames_of_many_threads_all_arrive_each_threads_in_order(ours: Ours) -> 
     assert ours.link.is_sent()
 
 
-def test_a_frame_that_may_wait_is_sent_soon_even_alone(ours: Ours) -> None:
+def test_a_frame_that_may_wait_for_others_is_sent_soon_without_them(ours: Ours) -> None:
     ours.link.send_later(pack(Kind.LINE, 1, b"a line"))
 
     assert ours.read(2)[1] == (Kind.LINE, 1, b"a line")

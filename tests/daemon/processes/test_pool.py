@@ -1,4 +1,4 @@
-"""Intake processes load rules together, and are replaced when they don't."""
+"""Intake processes swap in new rules together. A process that fails to is replaced."""
 
 import http.client
 import os
@@ -30,7 +30,7 @@ SECRET = "sources: {closed: {verify: {scheme: github, secret: {env: THERE}}}}\nr
 
 
 class Log:
-    """Lines of the log."""
+    """Stands for the log and keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -42,7 +42,7 @@ class Log:
 
 
 def settings(folder: Path) -> Settings:
-    """With two processes."""
+    """Settings with two processes."""
     return Settings(folder / "rules.yaml", ListenAddress("127.0.0.1", 0), None, folder / "store.db", processes=2)
 
 
@@ -51,14 +51,14 @@ Load = Callable[[str], Ruleset]
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Load:
-    """Compile rules as the main process does, which has the secret."""
+    """Return a function that compiles rules as the main process does, which has the secret."""
     loader = rules_loader(settings(tmp_path), {"THERE": "a secret of sixteen bytes"})
     return lambda text: loader.load(text, "rules.yaml", tmp_path).require()
 
 
 @pytest.fixture
 def begin(tmp_path: Path, sqlite_store: SqliteStore) -> Iterator[Callable[[Ruleset], IntakeProcesses]]:
-    """Start processes, which lack the secret."""
+    """Return a function that starts intake processes, which lack the secret."""
     begun: list[IntakeProcesses] = []
 
     def start(ruleset: Ruleset) -> IntakeProcesses:
@@ -73,12 +73,12 @@ def begin(tmp_path: Path, sqlite_store: SqliteStore) -> Iterator[Callable[[Rules
 
 
 def answers(processes: IntakeProcesses) -> set[bytes]:
-    """What senders of small and large bodies hear."""
+    """The different answers that senders of small and large bodies get."""
     found = set()
     for number in range(14):
         connection = http.client.HTTPConnection("127.0.0.1", processes.port, timeout=60)
         content = b"{}" if number < 12 else b"{}" + b" " * LARGE_BYTES
-        status = 503  # a large request waits 10 s for a process that is replaced
+        status = 503  # a large request gets this after 10 s when its process is being replaced
         while status == 503:
             connection.request("POST", "/hooks/open", content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -88,13 +88,13 @@ def answers(processes: IntakeProcesses) -> set[bytes]:
     return found
 
 
-def test_rules_are_swapped_in_by_all_processes_or_by_none(
+def test_all_processes_swap_in_new_rules_or_none_does(
     begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = begin(compiled(RULES))
     changed = compiled(RULES.replace("BODY", "second"))
     processes.prepare(changed)
-    assert answers(processes) == {b"BODY"}  # prepared is not taken
+    assert answers(processes) == {b"BODY"}  # prepared rules don't run yet
     processes.swap(changed)
     assert answers(processes) == {b"second"}
 
@@ -102,11 +102,11 @@ def test_rules_are_swapped_in_by_all_processes_or_by_none(
         processes.prepare(compiled(SECRET))
     assert answers(processes) == {b"second"}
 
-    # One that is silent when it should take the rules is gone before the reload is answered.
+    # A process that does not answer the swap is ended before the swap returns.
     third = compiled(RULES.replace("BODY", "third"))
     processes.prepare(third)
     silent = processes.processes()[0]["pid"]
-    monkeypatch.setattr(pool, "SWAP_SECONDS", 2.0)  # a busy machine needs some for the other one
+    monkeypatch.setattr(pool, "SWAP_SECONDS", 4.0)  # enough for the other process on a busy machine
     os.kill(silent, signal.SIGSTOP)
     processes.swap(third)
     assert silent not in [one["pid"] for one in processes.processes() if one["serves"]]
@@ -168,16 +168,16 @@ def test_a_fork_that_takes_too_long_ends_its_forkserver(
         forkserver.start_process(process, pid)
 
     until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
-    forkserver.end_forkserver(os.getppid())  # not its child: nothing is killed
+    forkserver.end_forkserver(os.getppid())  # the given process is not a forkserver of this one: nothing is killed
 
 
 def state(pid: int) -> str:
-    """As the kernel says it; Z: it has ended."""
+    """The state letter of a process in /proc. Z means that it has ended."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def parent(pid: int) -> int:
-    """The process that started it."""
+    """The id of the process that started `pid`."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 

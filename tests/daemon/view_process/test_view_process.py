@@ -1,5 +1,5 @@
-"""What is read on the admin listener comes from the view process, as the daemon would give it, and from the daemon
-itself whenever the process can't."""
+"""The view process answers what is read on the admin listener, with the daemon's own answers. The daemon answers by
+itself when the process can't."""
 
 import os
 import re
@@ -39,14 +39,14 @@ __all__ = ["admin", "browser"]
 
 OWNER, READER = Session("csrf", True, 0.0), Session("csrf", False, 0.0)
 
-# Of a delivery that an explanation plans, and nobody makes.
+# The id of a delivery that an explanation shows. It is new in each explanation.
 _PLANNED_ID = re.compile(rb'\\"delivery\\":\\"[0-9a-f-]{36}')
 
 Begin = Callable[..., ViewProcess]
 
 
 class Log:
-    """Lines of the process's log."""
+    """Stands for the log and keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -58,25 +58,25 @@ class Log:
 
 
 def view(path: str, session: Session = OWNER) -> ViewReading:
-    """A page that is asked for."""
+    """A request for a page."""
     return ViewReading(PageRequest("GET", path, {}, {}, {}, {}, "127.0.0.1", "http://127.0.0.1:8081", NOW), session)
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether each of its threads has stopped."""
+    """Whether every thread of a process has stopped."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return all((one / "stat").read_text().rpartition(")")[2].split()[0] == "T" for one in threads)
 
 
 @pytest.fixture
 def current(admin: Admin) -> CurrentRuleset:
-    """The rules that run."""
+    """The running rules."""
     return CurrentRuleset(admin.ruleset)
 
 
 @pytest.fixture
 def begin(admin: Admin, current: CurrentRuleset, tmp_path: Path) -> Iterator[Begin]:
-    """Make view processes of a daemon to which events come."""
+    """Return a function that starts view processes as a daemon that receives events does."""
     begun: list[ViewProcess] = []
 
     def make(store: Path = tmp_path / "store.db", *, busy: bool = True) -> ViewProcess:
@@ -91,7 +91,7 @@ def begin(admin: Admin, current: CurrentRuleset, tmp_path: Path) -> Iterator[Beg
 
 
 def answered(views: ViewProcess, reading: Reading | None = None) -> Reply:
-    """The answer of the process, once there is one."""
+    """Ask until the view process answers. Return its answer."""
     found: list[Reply] = []
     reading = reading or view("/nodes")
 
@@ -106,7 +106,7 @@ def answered(views: ViewProcess, reading: Reading | None = None) -> Reply:
 
 
 def outcome(answer: Callable[[], Reply | None]) -> Reply | tuple[int, str]:
-    """The reply, or why there is none."""
+    """The reply, or the reason for its absence."""
     try:
         reply = answer()
     except Problem as problem:
@@ -116,11 +116,11 @@ def outcome(answer: Callable[[], Reply | None]) -> Reply | tuple[int, str]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; its forkserver has taken note."""
+    """Whether a process has ended and its forkserver has noticed."""
     return not Path(f"/proc/{pid}").exists()
 
 
-def test_the_process_answers_each_view_and_endpoint_as_the_daemon_does(admin: Admin, begin: Begin) -> None:
+def test_the_view_process_answers_each_view_and_endpoint_as_the_daemon_does(admin: Admin, begin: Begin) -> None:
     event = admin.receive({"ref": "main", "repo": "a"})
     delivery = admin.store.deliveries(Filter(event_id=event))[0].id
     admin.checks["store"] = False
@@ -151,7 +151,7 @@ def test_the_process_answers_each_view_and_endpoint_as_the_daemon_does(admin: Ad
         assert outcome(partial(views.answer, asked)) == outcome(partial(endpoint.run, admin.daemon, call)), path
 
 
-def test_the_application_hands_readings_to_the_process_and_acts_itself(
+def test_the_application_hands_over_readings_and_executes_actions_itself(
     admin: Admin, begin: Begin, browser: Browser
 ) -> None:
     views = begin()
@@ -178,7 +178,7 @@ def test_the_application_hands_readings_to_the_process_and_acts_itself(
     assert all(not one.request.cookies for one in asked if isinstance(one, ViewReading))
 
 
-def test_what_the_daemon_refuses_the_process_refuses_too(begin: Begin, admin: Admin) -> None:
+def test_the_view_process_refuses_what_the_daemon_refuses(begin: Begin, admin: Admin) -> None:
     views = begin()
     answered(views)
 
@@ -190,7 +190,7 @@ def test_what_the_daemon_refuses_the_process_refuses_too(begin: Begin, admin: Ad
     assert "is closed" in answer_of(admin.daemon, view("/events")).store_error
 
 
-def test_a_process_that_is_killed_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_view_process_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
     views = begin()
     answered(views)
@@ -203,7 +203,7 @@ def test_a_process_that_is_killed_is_replaced(begin: Begin, monkeypatch: pytest.
     assert views.pid != first
 
 
-def test_a_process_that_hangs_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_view_process_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
     views = begin()
     answered(views)
@@ -219,8 +219,10 @@ def test_a_process_that_hangs_is_replaced(begin: Begin, monkeypatch: pytest.Monk
     assert is_gone(first)
 
 
-def test_nobody_waits_for_a_process_that_hangs(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = ViewReading(replace(view("/nodes").request, form={"rules": ["x" * 4_000_000]}), OWNER)  # fills its channel
+def test_a_reading_does_not_wait_for_a_hanging_view_process(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = ViewReading(
+        replace(view("/nodes").request, form={"rules": ["x" * 4_000_000]}), OWNER
+    )  # overfills the channel
     for reading in (view("/nodes"), large):
         views = begin()
         answered(views, reading)
@@ -238,7 +240,9 @@ def test_nobody_waits_for_a_process_that_hangs(begin: Begin, monkeypatch: pytest
         monkeypatch.undo()
 
 
-def test_new_rules_are_shown_at_once(admin: Admin, begin: Begin, current: CurrentRuleset, tmp_path: Path) -> None:
+def test_the_answers_show_new_rules_at_once(
+    admin: Admin, begin: Begin, current: CurrentRuleset, tmp_path: Path
+) -> None:
     views = begin()
     assert b"deploy main" in answered(views, view("/rules")).body
     text = admin.ruleset.text.text.replace("deploy main", "deploy it")
@@ -249,14 +253,16 @@ def test_new_rules_are_shown_at_once(admin: Admin, begin: Begin, current: Curren
     assert b"deploy it" in answered(views, view("/rules")).body
 
 
-def test_without_events_the_daemon_answers_itself(begin: Begin) -> None:
+def test_the_daemon_answers_by_itself_while_no_events_come(begin: Begin) -> None:
     views = begin(busy=False)
 
     assert [views.answer(view("/nodes")) for _ in range(2 * READINGS)] == [None] * (2 * READINGS)
     assert not views.lives
 
 
-def test_the_process_ends_when_nobody_looks_or_the_daemon_stops(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_view_process_ends_when_it_is_idle_or_the_daemon_stops(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     views = begin()
     answered(views)
     first = views.pid
@@ -274,7 +280,9 @@ def test_the_process_ends_when_nobody_looks_or_the_daemon_stops(begin: Begin, mo
     assert is_gone(served)
 
 
-def test_a_program_that_was_replaced_on_the_disk_answers_nothing(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_view_process_serves_a_program_that_was_replaced_on_the_disk(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "__version__", "0.0.1")
     views = begin()
 
@@ -287,7 +295,7 @@ def test_a_program_that_was_replaced_on_the_disk_answers_nothing(begin: Begin, m
     assert "was installed since this daemon started" in line["error"]
 
 
-def test_a_process_that_cannot_start_leaves_the_answers_to_the_daemon(begin: Begin, tmp_path: Path) -> None:
+def test_the_daemon_answers_when_the_view_process_can_not_start(begin: Begin, tmp_path: Path) -> None:
     views = begin(tmp_path / "no-store.db")
 
     with capture_logs() as logs:
@@ -301,7 +309,7 @@ def test_a_process_that_cannot_start_leaves_the_answers_to_the_daemon(begin: Beg
     assert not views.lives  # it is tried again later
 
 
-def test_a_system_without_further_threads_leaves_the_answers_to_the_daemon(
+def test_the_daemon_answers_when_the_system_has_no_further_threads(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""A store is copied from SQLite to PostgreSQL and back, with all that is pending."""
+"""A store is copied from SQLite to PostgreSQL and back, with its pending deliveries."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -37,7 +37,7 @@ def copy(source: StoreLocation, target: StoreLocation) -> Copied:
 
 
 def fill(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    """Deliveries in each state, and whatever else a store keeps."""
+    """Put deliveries in each state into a store, and every other kind of row."""
     included = (IncludedText("teams/*.yaml", "teams/pay.yaml", "rules: []", "/etc/teams"),)
     store.put_ruleset(RulesetText("r0", "", "/"), NOW).result(60)
     store.put_ruleset(RulesetText("r1", "rules: [] # é", "/etc", included), NOW + 1).result(60)
@@ -71,11 +71,11 @@ def fill(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     store.put_file_holds([(HoldKind.RULE, "off")], NOW).result(60)
     store.mark_held("off", None).result(60)
     store.put_note("rules", '{"hash": "r1"}').result(60)
-    assert len(store.claim({"run": 1}, NOW).result(60)) == 1  # and then the daemon ends
+    assert len(store.claim({"run": 1}, NOW).result(60)) == 1  # this delivery is running when the daemon ends
 
 
 def content(store: OperatorStore) -> dict[str, object]:
-    """All that people can read, and what `store check` finds."""
+    """Everything that an operator can read, and the findings of `store check`."""
     deliveries = store.deliveries(limit=1000)
     return {
         "events": store.stored_events(limit=1000),
@@ -106,18 +106,18 @@ def test_copies_in_both_directions_are_complete(filled: Path, postgres_store_url
     assert copy(database, back) == there
     assert (there.events, there.deliveries, there.pending) == (6, 10, 7)
 
-    SqliteStore(filled).close()  # as a start of the daemon would, it gives back what ran
+    SqliteStore(filled).close()  # like a start of the daemon, this gives running deliveries back
     found = [content_of(location) for location in (filled, database, back)]
     assert found[0]["broken"] == []
     assert found[0] == found[1] == found[2]
 
 
 def content_of(location: StoreLocation) -> dict[str, object]:
-    """What a store has."""
+    """The content of a store. See `content`."""
     with closing(open_operator_store(location)) as store:
         found = content(store)
     assert isinstance(found["notes"], dict)
-    found["notes"].pop("last_claims", None)  # PostgreSQL keeps it elsewhere
+    found["notes"].pop("last_claims", None)  # PostgreSQL keeps them in a table
     return found
 
 
@@ -133,13 +133,13 @@ def test_a_daemon_can_continue_with_a_copy(
         assert store.append(again, [planned_delivery()], "r1", dedupe_window=10**9).result(60).duplicate
         new = event()
         store.append(new, [planned_delivery("ordered", order_key='["\\u0000"]')], "r1").result(60)
-        assert store.deliveries(Filter(event_id=new.id))[0].seq > max(seqs) + 1  # above the places of replays too
+        assert store.deliveries(Filter(event_id=new.id))[0].seq > max(seqs) + 1  # higher than those of replays too
         assert len(store.claim({"ordered": 9}, NOW).result(60)) == 1
         [run] = store.claim({"run": 1}, NOW).result(60)
         assert (run.attempt, run.delivery.interruptions) == (2, 1)
 
 
-def test_a_copy_never_overwrites(filled: Path, postgres_store_url: str) -> None:
+def test_a_copy_never_overwrites_a_store(filled: Path, postgres_store_url: str) -> None:
     database = store_location(postgres_store_url)
     copy(filled, database)
 
@@ -149,12 +149,12 @@ def test_a_copy_never_overwrites(filled: Path, postgres_store_url: str) -> None:
         copy(database, filled)
 
 
-def test_no_copy_is_made_beside_a_daemon(filled: Path, postgres_store_url: str) -> None:
+def test_a_store_is_not_copied_while_a_daemon_uses_it(filled: Path, postgres_store_url: str) -> None:
     with closing(SqliteStore(filled)), pytest.raises(StoreInUse):
         copy(filled, store_location(postgres_store_url))
 
 
-def test_nothing_is_left_of_a_copy_that_failed(filled: Path, postgres_url: str, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_nothing(filled: Path, postgres_url: str, tmp_path: Path) -> None:
     database = store_location(postgres_url)
     open_store(database).close()
     with psycopg.connect(postgres_url) as connection:
@@ -169,8 +169,8 @@ def test_nothing_is_left_of_a_copy_that_failed(filled: Path, postgres_url: str, 
         copy(database, tmp_path / "none" / "new.db")
 
 
-def test_every_column_is_copied_or_known_not_to_be(filled: Path, postgres_store_url: str) -> None:
-    """A new column of one store needs its like in the other one, or a word in `copying` why not."""
+def test_every_column_is_copied_or_listed_as_not_copied(filled: Path, postgres_store_url: str) -> None:
+    """A column of one store needs a counterpart in the other one, or a reason in `copying`."""
     location = store_location(postgres_store_url)
     assert not isinstance(location, Path)
     with closing(SqliteSource(filled)) as source, closing(SqliteTarget(filled.with_name("n.db"))) as target:
@@ -186,7 +186,7 @@ def test_every_column_is_copied_or_known_not_to_be(filled: Path, postgres_store_
     with psycopg.connect(postgres_store_url) as database:
         rows = database.execute("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'webhook_router'")
         tables = {name for (name,) in rows}
-    assert sqlite - {*TABLES, "settled", "sqlite_sequence", "piece", "unreferenced"} == set()  # an event has its body
+    assert sqlite - {*TABLES, "settled", "sqlite_sequence", "piece", "unreferenced"} == set()  # bodies go with events
     assert tables - {*TABLES, "settled", "meta", "node", "share", "leader"} == set()
 
 

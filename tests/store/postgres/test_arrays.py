@@ -1,4 +1,4 @@
-"""Columns of values reach PostgreSQL unchanged."""
+"""Values that are sent to PostgreSQL as arrays arrive unchanged."""
 
 from contextlib import closing
 from uuid import UUID
@@ -40,5 +40,5 @@ def test_any_text_can_be_stored(text: str) -> None:
 
 @given(st.text("a\0\ufdd0\ufdd10"))
 @examples(200)
-def test_texts_with_nul_and_escapes_stay_apart(text: str) -> None:
+def test_texts_with_nul_and_with_escapes_stay_different(text: str) -> None:
     assert restored(stored(text)) == text

@@ -1,4 +1,4 @@
-"""While the database is away appends are refused, and the store is back by itself."""
+"""While the server is away, appends are refused. When it returns, the store works again by itself."""
 
 import itertools
 import time
@@ -24,7 +24,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """A server that the tests of this module stop and kill."""
+    """A server for the tests of this module alone, which stop and kill it."""
     server = Server()
     yield server
     server.remove()
@@ -32,14 +32,14 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 def store(own_server: Server) -> Iterator[PostgresStore]:
-    """A new store there."""
+    """A new store on that server."""
     with closing(PostgresStore(parse_url(own_server.url(own_server.new_database())))) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(30)
         yield store
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
@@ -47,11 +47,11 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 def append(store: PostgresStore, event: Event, *plan: PlannedDelivery) -> None:
-    """Append, and wait."""
+    """Append an event and wait for the commit."""
     store.append(event, plan, "r1").result(30)
 
 
-def test_a_stopped_server_is_found_again(
+def test_a_store_works_again_after_its_server_was_stopped(
     own_server: Server, store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     first = event()
@@ -73,7 +73,7 @@ def test_a_stopped_server_is_found_again(
 
     until(store.writable)
     assert store.settle([done]).result(30) == [State.SUCCEEDED]
-    assert store.settle([done]).result(30) == [State.SUCCEEDED]  # the answer to the first one may have been lost
+    assert store.settle([done]).result(30) == [State.SUCCEEDED]  # as after a lost answer, the settlement is sent again
     append(store, event())
     assert [found.id for found in store.events()][1:] == [first.id]
 
@@ -105,7 +105,7 @@ def test_a_stream_of_events_does_not_delay_the_next_connection_try(
     assert store.writable()
 
 
-def test_nothing_answered_is_lost_when_the_server_is_killed(
+def test_no_acknowledged_event_is_lost_when_the_server_is_killed(
     own_server: Server, store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     made = [event() for _ in range(20)]
@@ -153,7 +153,7 @@ def test_the_error_for_a_read_only_database_says_so(store: PostgresStore, event:
     append(store, event())
 
 
-def test_a_lock_timeout_is_not_taken_for_a_bad_row(
+def test_a_lock_timeout_does_not_refuse_the_row(
     store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     with psycopg.connect(str(store.location)) as connection:
@@ -167,7 +167,7 @@ def test_a_lock_timeout_is_not_taken_for_a_bad_row(
     assert len(store.events()) == 1
 
 
-def test_a_store_that_waits_for_its_server_uses_no_time(own_server: Server, store: PostgresStore) -> None:
+def test_a_store_that_waits_for_its_server_uses_little_cpu(own_server: Server, store: PostgresStore) -> None:
     own_server.stop()
     try:
         with pytest.raises(StoreUnavailable):

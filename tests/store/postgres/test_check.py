@@ -1,4 +1,4 @@
-"""`store check` finds each contradiction."""
+"""`store check` finds each broken invariant of a PostgreSQL store."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from router.store.postgres.store import PostgresStore
 NOW = 1_700_000_000_000
 _DELIVERY = "UPDATE webhook_router.delivery SET"
 
-#: by invariant: what breaks it, given a store with a running, a waiting and a blocked delivery
+#: by invariant: a statement that breaks it in a store with a running, a waiting and a blocked delivery
 DAMAGE = {
     "every delivery has its event, every attempt its delivery": "DELETE FROM webhook_router.event WHERE id = 'e1'",
     "a blocked delivery waits for an earlier one of its order": f"{_DELIVERY} state = 'cancelled' WHERE id = 'first'",
@@ -46,7 +46,7 @@ def filled(
 
 
 def broken(store: PostgresStore) -> dict[str, Finding]:
-    """What `store check` finds, by name."""
+    """The names of the broken invariants that `store check` finds."""
     return {finding.name: finding for finding in store.check(lambda *_: None) if finding.broken}
 
 
@@ -58,7 +58,7 @@ def test_the_check_finds_each_broken_invariant() -> None:
     assert list(DAMAGE) == [invariant.name for invariant in INVARIANTS]
 
 
-def test_damage_is_found(filled: PostgresStore, postgres_store_url: str) -> None:
+def test_the_check_shows_examples_of_each_broken_invariant(filled: PostgresStore, postgres_store_url: str) -> None:
     with psycopg.connect(postgres_store_url) as connection:
         for invariant in INVARIANTS:
             connection.execute(DAMAGE[invariant.name].encode())

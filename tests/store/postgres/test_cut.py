@@ -1,4 +1,4 @@
-"""Connections that are cut inside COMMIT, or that never answer: each write happens once all the same."""
+"""Each write happens once, also when its connection is cut during COMMIT or the server never answers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def proxy(postgres_server: Server) -> Iterator[FaultyProxy]:
-    """A proxy before the server."""
+    """A proxy before the server that can cut connections."""
     found = FaultyProxy(postgres_server.port)
     yield found
     found.close()
@@ -32,7 +32,7 @@ def proxy(postgres_server: Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def store(proxy: FaultyProxy, postgres_server: Server, postgres_store_url: str) -> Iterator[PostgresStore]:
-    """A store behind the proxy."""
+    """A store that connects through the proxy."""
     url = postgres_store_url.replace(str(postgres_server.port), str(proxy.port))
     with closing(PostgresStore(parse_url(url))) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(30)
@@ -40,7 +40,7 @@ def store(proxy: FaultyProxy, postgres_server: Server, postgres_store_url: str) 
 
 
 def once(proxy: FaultyProxy, when: str) -> None:
-    """Cut the next COMMIT, and no other one."""
+    """Cut the connection at the next COMMIT only."""
     cuts = proxy.cuts
     setattr(proxy, when, lambda data: holds_commit(data) and proxy.cuts == cuts)
 
@@ -66,7 +66,7 @@ def test_an_event_whose_commit_was_cut_is_stored_once(
 
 
 @CUTS
-def test_an_attempt_whose_end_was_cut_ends_once(
+def test_an_attempt_whose_settlement_was_cut_is_settled_once(
     store: PostgresStore, proxy: FaultyProxy, event: MakeEvent, planned_delivery: MakePlan, when: str
 ) -> None:
     store.append(event(), [planned_delivery(order_key="k")], "r1").result(30)
@@ -84,17 +84,17 @@ def test_an_attempt_whose_end_was_cut_ends_once(
     assert [finding for finding in store.check(lambda *_: None) if finding.broken] == []
 
 
-def test_deliveries_of_a_cut_claim_are_found_by_its_token(
+def test_deliveries_of_a_cut_claim_are_running_with_a_token_of_their_own(
     store: PostgresStore, proxy: FaultyProxy, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    """The node gives back what it has running with a token that it does not know."""
+    """A node gives back running deliveries whose token it does not know."""
     store.append(event(), [planned_delivery(), planned_delivery()], "r1").result(30)
     once(proxy, "cut_after")
 
     assert store.claim({"ci": 1}, NOW).result(30) != []
 
     tokens = {delivery.id for delivery in store.deliveries() if delivery.state is State.RUNNING}
-    assert len(tokens) == 2  # one of the claim that was answered, one of the claim that was not
+    assert len(tokens) == 2  # one by the answered claim, one by the claim without an answer
 
 
 @CUTS
@@ -128,7 +128,7 @@ def test_the_connection_to_a_server_that_never_answers_is_closed(
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline

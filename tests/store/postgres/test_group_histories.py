@@ -1,4 +1,4 @@
-"""Groups on PostgreSQL: any history of two nodes is compared with the model that SQLite's is compared with."""
+"""Groups on PostgreSQL: random histories of two nodes are compared with the same model as those of SQLite."""
 
 import itertools
 
@@ -17,7 +17,7 @@ NODES = 2
 
 
 class HistoriesOfNodes(Histories):
-    """Each step by another node. What a node leaves that crashed is taken over: other tests hold that."""
+    """Each step uses another node. Other tests cover what a crashed node leaves behind."""
 
     shared: SharedStore
 
@@ -38,7 +38,7 @@ class HistoriesOfNodes(Histories):
 
     @rule()
     def crash(self) -> None:
-        """The nodes connect anew. Their attempts go on, since a claim holds while its token does."""
+        """The nodes connect again. Their attempts continue, since a claim stays valid as long as its token."""
         for node in self.nodes:
             node.close()
         self.open()
@@ -62,6 +62,6 @@ class TestHistoriesOfNodes(HistoriesOfNodes.TestCase):  # type: ignore[misc, val
 
     @pytest.fixture(autouse=True)
     def meet(self, postgres_store_url: str, _shared_store: SharedStore) -> None:
-        """Where the nodes meet."""
+        """Give the histories the store that their nodes share."""
         assert _shared_store.url == postgres_store_url
         HistoriesOfNodes.shared = _shared_store

@@ -1,4 +1,4 @@
-"""A large body is appended over a connection of its own: others don't wait for it."""
+"""A large body is appended on a connection of its own, so that other writes don't wait for it."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def test_others_commit_while_a_large_body_is_written(
     postgres_store: PostgresStore, postgres_store_url: str, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     plan = [planned_delivery(order_key="k")]
-    with psycopg.connect(postgres_store_url) as other:  # it holds up the large one
+    with psycopg.connect(postgres_store_url) as other:  # this lock makes the large one wait
         lock = _LANES + bucket(lane_of(plan[0].rule, plan[0].action, "k"))
         other.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, lock))
         large = postgres_store.append(event(id="large", body=BODY), plan, "r1")
@@ -34,7 +34,7 @@ def test_others_commit_while_a_large_body_is_written(
     assert {one.id: len(one.body) for one in postgres_store.events()}["large"] == len(BODY)
 
 
-def test_a_large_events_delivery_is_claimed_after_later_ones(
+def test_the_delivery_of_a_large_event_can_be_claimed_after_later_ones(
     postgres_store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     postgres_store.append(event(received_at=NOW), [planned_delivery()], "r1").result(60)
@@ -46,7 +46,7 @@ def test_a_large_events_delivery_is_claimed_after_later_ones(
     assert claim.event.body == BODY
 
 
-def test_a_copy_of_a_large_event_is_found_on_either_connection(
+def test_a_duplicate_of_a_large_event_is_found_on_either_connection(
     postgres_store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     def append(name: str, body: bytes) -> str:

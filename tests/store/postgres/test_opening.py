@@ -1,4 +1,4 @@
-"""What is refused when a store is opened, each with one line that says the cure."""
+"""A PostgreSQL store that can't be used is refused when it is opened, with one line that says the cure."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ RULES = "sources: {open: {verify: none}}\nrules: [{name: kept, actions: [append:
 
 
 def refusal(url: str) -> str:
-    """Why a daemon can't start on a store."""
+    """The error with which a daemon refuses the store."""
     with pytest.raises(StoreUnusable) as caught:
         PostgresStore(parse_url(url)).close()
     text = str(caught.value)
@@ -116,7 +116,7 @@ def test_a_newer_schema_is_refused(postgres_store_url: str) -> None:
     assert "use the newer program, or another database" in refusal(postgres_store_url)
 
 
-def test_a_schema_that_is_one_step_newer_is_served_by_nodes_that_still_run(postgres_store_url: str) -> None:
+def test_running_nodes_continue_with_a_schema_that_is_one_step_newer(postgres_store_url: str) -> None:
     with psycopg.connect(postgres_store_url) as connection:
         connection.execute("UPDATE webhook_router.meta SET version = version + 1")
 
@@ -152,17 +152,17 @@ def test_a_server_that_may_lose_commits_is_reported() -> None:
         ("statement_timeout=100", "so it ends statements of the store"),
     ],
 )
-def test_a_setting_of_the_user_that_is_unsafe(
+def test_an_unsafe_setting_of_the_user_is_refused(
     postgres_url: str, role: Callable[..., str], setting: str, cure: str
 ) -> None:
     assert cure in refusal(role(postgres_url, f"ALTER ROLE guest SET {setting}"))
 
 
-def test_an_unsafe_setting_in_the_url(postgres_url: str) -> None:
+def test_an_unsafe_setting_in_the_url_is_refused(postgres_url: str) -> None:
     assert "take it out of the URL's options" in refusal(f"{postgres_url}?options=-csynchronous_commit%3Doff")
 
 
-def test_settings_that_the_store_bears(postgres_url: str, role: Callable[..., str]) -> None:
+def test_the_store_works_with_harmless_settings_of_the_user(postgres_url: str, role: Callable[..., str]) -> None:
     settings = (
         "statement_timeout='30s'",
         "lock_timeout=1",
@@ -181,7 +181,7 @@ def test_settings_that_the_store_bears(postgres_url: str, role: Callable[..., st
         assert store.notes() == {"text": "Grüße, 世界"}
 
 
-def test_a_database_that_can_not_hold_every_text(postgres_server: Server) -> None:
+def test_a_database_that_is_not_in_utf_8_is_refused(postgres_server: Server) -> None:
     postgres_server.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     try:
         assert "ENCODING 'UTF8' TEMPLATE template0" in refusal(postgres_server.url("latin"))
@@ -191,7 +191,7 @@ def test_a_database_that_can_not_hold_every_text(postgres_server: Server) -> Non
 
 @pytest.fixture
 def role(postgres_server: Server) -> Iterator[Callable[[str, str], str]]:
-    """Make a user who may do nothing; gives the URL of a database as that user."""
+    """Return a function that makes a user without rights, and returns the URL of a database with that user."""
     name = f"guest_{os.getpid()}"
     used: list[str] = []
 
@@ -233,7 +233,9 @@ def test_the_error_for_a_user_who_may_only_read_says_so(postgres_store_url: str,
     assert "delivery" in refusal(url)
 
 
-def test_a_user_who_lacks_one_privilege_on_one_table(postgres_store_url: str, role: Callable[..., str]) -> None:
+def test_the_error_for_a_user_who_lacks_one_privilege_names_the_table(
+    postgres_store_url: str, role: Callable[..., str]
+) -> None:
     url = role(
         postgres_store_url,
         "GRANT USAGE ON SCHEMA webhook_router TO guest",
@@ -256,7 +258,7 @@ def test_a_user_with_the_named_privileges_can_serve(postgres_store_url: str, rol
     PostgresStore(parse_url(url)).close()
 
 
-def test_rows_that_row_security_hides(postgres_url: str, role: Callable[..., str]) -> None:
+def test_a_store_with_rows_hidden_by_row_security_is_refused(postgres_url: str, role: Callable[..., str]) -> None:
     PostgresStore(parse_url(postgres_url)).close()
     url = role(
         postgres_url,
@@ -301,16 +303,16 @@ def test_two_steps_of_the_schema_wait_until_no_older_node_runs(postgres_url: str
         ("too many connections for role", "raise max_connections or the limit of user"),
     ],
 )
-def test_what_servers_and_poolers_say_has_its_cure(said: str, cure: str) -> None:
+def test_the_errors_of_servers_and_poolers_get_a_cure(said: str, cure: str) -> None:
     assert cure in explained(psycopg.OperationalError(f"connection failed: FATAL:  {said}"))
 
 
-def test_commands_never_make_a_store(postgres_url: str) -> None:
+def test_a_command_never_creates_a_store(postgres_url: str) -> None:
     with pytest.raises(StoreError, match="there is no store in .*; a daemon makes it when it first serves"):
         PostgresOperatorStore(parse_url(postgres_url))
 
 
-def test_two_nodes_that_start_at_once_make_one_schema(postgres_url: str) -> None:
+def test_nodes_that_start_at_the_same_time_create_one_schema(postgres_url: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""The writer's statements find their rows by an index, whatever the planner believes of the tables."""
+"""The writer's statements find their rows by an index, whatever statistics the planner has of the tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -48,17 +48,17 @@ SELECT seq, 1, {NOW} FROM webhook_router.delivery WHERE id LIKE 'old%' AND state
 
 
 class Explained(Transaction):
-    """Explains statements, and runs none."""
+    """Explains statements without running them."""
 
     def __init__(self, connection: Connected) -> None:
         super().__init__(connection, 1, 1, None)
         super().run(settings(4, local=True))
-        self.ways: dict[str, set[str]] = {}  #: by table: how the statements read it
-        self.whole: set[str] = set()  #: indexes of deliveries that they read from end to end
+        self.ways: dict[str, set[str]] = {}  #: by table: how the explained statements read it
+        self.whole: set[str] = set()  #: indexes of deliveries that they read completely
         self._explained = connection
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
-        """Explain."""
+        """Explain a statement and note how it reads its tables."""
         cursor = self._explained.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode(), values, binary=True)
         [(plan,)] = cursor.fetchall()
         self._walk(plan[0]["Plan"])
@@ -83,7 +83,7 @@ def connection(postgres_store_url: str) -> Iterator[Connected]:
 
 
 def ways(connection: Connected, job: WriteJob) -> dict[str, set[str]]:
-    """By table: how the writer would read it for a job."""
+    """By table: how the statements of a job read it."""
     transaction = Explained(connection)
     lanes.lock(transaction, job.lanes, job.ids)
     type(job).send(transaction, [job])
@@ -91,12 +91,12 @@ def ways(connection: Connected, job: WriteJob) -> dict[str, set[str]]:
 
 
 def settlement(delivery: str) -> Settlement:
-    """The end of an attempt."""
+    """The settlement of a successful attempt."""
     return Settlement(delivery, "t", Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
 
 
 @pytest.mark.parametrize("statistics", ["none", "of an empty table", "right"])
-def test_claims_and_settles_read_what_they_change(connection: Connected, statistics: str) -> None:
+def test_claims_and_settlements_read_only_the_rows_that_they_change(connection: Connected, statistics: str) -> None:
     if statistics == "of an empty table":
         connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
     connection.execute(_FILL.encode())
@@ -113,10 +113,10 @@ def test_claims_and_settles_read_what_they_change(connection: Connected, statist
     assert "Seq Scan" not in settled["delivery"]
 
 
-_SMALL = ("node", "share")  #: tables with a row for each node, or node and target
+_SMALL = ("node", "share")  #: tables with a row for each node, or for each node and target
 
 
-def test_nothing_that_a_node_writes_reads_a_whole_table(
+def test_no_write_of_a_node_reads_a_whole_table(
     connection: Connected, event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
 ) -> None:
     store = PostgresStore(parse_url(postgres_store_url))
@@ -142,14 +142,14 @@ def test_nothing_that_a_node_writes_reads_a_whole_table(
             assert "Seq Scan" not in found or table in _SMALL, (type(job).__name__, table)
 
 
-# As in a queue that keeps up: some wait, the others are settled, and none runs while statistics are made.
+# As in a queue without a backlog: most deliveries are settled, a few wait, and none runs during ANALYZE.
 _SETTLED = _FILL.replace("'running'", "'succeeded'")
 
 
 def test_no_statement_reads_all_of_a_partial_index(
     connection: Connected, event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
 ) -> None:
-    """While somebody holds an old snapshot, it keeps an entry of every delivery that waited or ran since."""
+    """While a transaction holds an old snapshot, the index keeps an entry of each delivery that waited or ran since."""
     store = PostgresStore(parse_url(postgres_store_url))
     store.append(event(), [planned_delivery("now")], "r1").result(60)
     [claim] = store.claim({"now": 1}, NOW).result(60)
@@ -176,7 +176,7 @@ def test_no_statement_reads_all_of_a_partial_index(
         assert transaction.whole == set(), type(job).__name__
 
 
-def test_a_follower_walks_by_writer(connection: Connected) -> None:
+def test_a_follower_reads_by_the_index_of_writers(connection: Connected) -> None:
     connection.execute(_FILL.encode())
     connection.execute("ANALYZE webhook_router.delivery, webhook_router.event")
     transaction = Explained(connection)
@@ -188,7 +188,7 @@ def test_a_follower_walks_by_writer(connection: Connected) -> None:
     assert "Seq Scan" not in transaction.ways["event"]
 
 
-def test_retention_of_one_source_walks_by_source(connection: Connected) -> None:
+def test_retention_of_one_source_reads_by_the_index_of_sources(connection: Connected) -> None:
     connection.execute(_FILL.encode())
     connection.execute(_FILL.replace("'old'", "'rare'").replace("'s'", "'t'").replace("old%", "rare%").encode())
     connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")

@@ -1,4 +1,4 @@
-"""A store behind a pooler in transaction mode: the tests' own, and a real pgbouncer where that is installed."""
+"""A store behind a pooler in transaction mode: a small one of the tests, and pgbouncer where it is installed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,7 +24,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture(params=["own", *(["pgbouncer"] if PGBOUNCER else [])])
 def pooled_url(request: pytest.FixtureRequest, postgres_server: Server, postgres_store_url: str) -> Iterator[str]:
-    """The URL of an empty store by way of a pooler, which it does not name."""
+    """The URL of an empty store behind a pooler. The URL does not say that there is a pooler."""
     pooler = TransactionPooler(postgres_server.port) if request.param == "own" else PgBouncer(postgres_server)
     yield postgres_store_url.replace(f":{postgres_server.port}/", f":{pooler.port}/")
     pooler.close()
@@ -57,7 +57,7 @@ def test_two_stores_share_the_work_behind_a_pooler(
         assert [finding for finding in operator.check(lambda *_: None) if finding.broken] == []
 
 
-def test_a_pooler_in_transaction_mode_has_to_be_named(pooled_url: str) -> None:
+def test_the_url_must_say_that_there_is_a_pooler_in_transaction_mode(pooled_url: str) -> None:
     for open_store in (PostgresStore, PostgresOperatorStore):
         with pytest.raises(StoreUnusable, match=r"say so in the URL: \?pgbouncer=true"):
             open_store(parse_url(pooled_url))

@@ -1,4 +1,4 @@
-"""Lists for viewers find their rows by an index, whatever the planner believes of the tables."""
+"""Lists of events and deliveries find their rows by an index, whatever statistics the planner has."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -70,7 +70,7 @@ def test_no_list_reads_a_whole_table(connection: Connected, statistics: str, mon
     asked: object = None
 
     def read(sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        if sql.startswith("SELECT count(*)"):  # of a few rows, in any order
+        if sql.startswith("SELECT count(*)"):  # it counts a few rows, so any plan is good
             return connection.execute(sql.encode(), values).fetchall()
         cursor = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode(), values)
         [(plan,)] = cursor.fetchall()
@@ -95,10 +95,10 @@ def _scanned(node: dict[str, Any]) -> Iterator[str]:
         yield from _scanned(child)
 
 
-def test_what_waits_is_counted_in_its_indexes(connection: Connected) -> None:
+def test_waiting_deliveries_are_counted_by_their_partial_indexes(connection: Connected) -> None:
     connection.execute(_FILL.encode())
     connection.execute(b"ANALYZE webhook_router.delivery")
-    connection.execute(b"SET LOCAL enable_seqscan = off")  # in so small a table, reading all is as cheap
+    connection.execute(b"SET LOCAL enable_seqscan = off")  # in such a small table, reading everything costs the same
 
     [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) {DEPTHS}".encode()).fetchall()
 
@@ -111,7 +111,7 @@ def test_what_waits_is_counted_in_its_indexes(connection: Connected) -> None:
 
 
 def _walked(node: dict[str, Any]) -> Iterator[str]:
-    """The indexes of which no condition chooses a part."""
+    """The indexes that are read completely."""
     if "Index Name" in node and "Index Cond" not in node:
         yield node["Index Name"]
     for child in node.get("Plans", ()):

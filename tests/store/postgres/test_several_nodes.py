@@ -42,10 +42,10 @@ def nodes(postgres_store_url: str) -> Iterator[list[PostgresStore]]:
         yield opened
 
 
-def test_copies_on_all_nodes_are_one_event(
+def test_duplicates_on_several_nodes_are_one_event(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    """In another order on each node, so that keys locked as they come would deadlock."""
+    """Each node appends in another order, so that locks in the order of arrival would deadlock."""
     keys = [f"k{number}" for number in range(40)]
     futures = []
     for number, node in enumerate(nodes):
@@ -57,13 +57,13 @@ def test_copies_on_all_nodes_are_one_event(
 
     assert Counter(key for key, answer in answers if not answer.duplicate) == dict.fromkeys(keys, 1)
     assert {answer.event_id for _, answer in answers} == {found.id for found in nodes[0].events(limit=1000)}
-    assert sum(node.faults().deadlocks for node in nodes) == 0  # the locks have one order
+    assert sum(node.faults().deadlocks for node in nodes) == 0  # all nodes lock in the same order
 
 
-def test_each_order_is_kept_across_nodes(
+def test_deliveries_of_one_order_key_keep_their_order_across_nodes(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    """Appends, claims, settles, replays and cancels of few order keys, from all nodes at once."""
+    """All nodes append, claim, settle, replay and cancel at once, with few order keys."""
     went: dict[str, list[tuple[int, str]]] = {}  #: by order key: the attempts, as they began
     running: dict[str, set[str]] = {"[1]": set(), "[2]": set(), "[3]": set()}
     overlaps: list[set[str]] = []
@@ -96,7 +96,7 @@ def test_each_order_is_kept_across_nodes(
         for claim in claims:
             attempt(nodes[0], claim)
 
-    # A cancel lets the next one go on while the attempt of the cancelled one still runs.
+    # After a cancel the next delivery starts while the attempt of the cancelled one still runs.
     cancelled = {d.id for d in nodes[0].deliveries(Filter(states=(State.CANCELLED,)), limit=5000)}
     assert [found for found in overlaps if len(found - cancelled) > 1] == []
     orders = [[seq for seq, id_ in attempts if id_ not in cancelled] for attempts in went.values()]
@@ -110,7 +110,7 @@ def test_each_order_is_kept_across_nodes(
 def test_deadlocks_between_busy_nodes_are_rare_and_counted(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    """Appends, claims, settles in any order, replays, cancels, new plans and retention, of few order keys and groups."""
+    """All nodes write at once, settle in random order and remove old events, with few order keys and groups."""
     rules, commits = RulesetText("r1", "rules: []", "/etc"), Counter[str]()
 
     def plan(chance: random.Random) -> list[PlannedDelivery]:
@@ -142,7 +142,7 @@ def test_deadlocks_between_busy_nodes_are_rare_and_counted(
     assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
 
 
-# What the server answers to one of two transactions that wait for each other. When it looks is a matter of time.
+# A trigger raises the server's error for a deadlock twice, since a real deadlock is found after a varying time.
 _TWO_DEADLOCKS = """
 CREATE SEQUENCE tries;
 CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -153,9 +153,7 @@ CREATE TRIGGER deadlock BEFORE INSERT ON webhook_router.event FOR EACH STATEMENT
 """
 
 
-def test_a_transaction_that_was_ended_for_a_deadlock_is_made_again_and_counted(
-    postgres_url: str, event: MakeEvent
-) -> None:
+def test_a_transaction_that_fails_by_a_deadlock_is_repeated_and_counted(postgres_url: str, event: MakeEvent) -> None:
     with closing(PostgresStore(parse_url(postgres_url))) as store:
         with psycopg.connect(postgres_url) as connection:
             connection.execute(_TWO_DEADLOCKS)
@@ -181,7 +179,7 @@ def test_no_delivery_is_claimed_by_two_nodes(
     assert len(claimed) + len(left) == 200
 
 
-def test_a_follower_sees_what_each_node_commits_once(
+def test_a_follower_sees_each_commit_of_each_node_once(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     follower = Follower(nodes[0], nodes[0].newest())
@@ -213,8 +211,10 @@ def test_a_follower_sees_what_each_node_commits_once(
     assert len(list(again.new_items())) == len(sent)
 
 
-def test_a_node_whose_id_was_given_to_another_joins_again(nodes: list[PostgresStore], postgres_store_url: str) -> None:
-    """As after a failover to a standby that did not know this node yet."""
+def test_a_node_whose_id_belongs_to_another_node_must_join_again(
+    nodes: list[PostgresStore], postgres_store_url: str
+) -> None:
+    """This happens after a failover to a standby that had not yet received the node's row."""
     facts = NodeFacts("one", "host", 1, "1", ("delivery",), ())
     nodes[0].fleet.join(facts, "r1", 60_000)
     assert nodes[0].fleet.renew("r1", 60_000) is not None
@@ -225,10 +225,8 @@ def test_a_node_whose_id_was_given_to_another_joins_again(nodes: list[PostgresSt
     assert nodes[0].fleet.renew("r1", 60_000) is None
 
 
-def test_a_frozen_node_keeps_no_slots_from_the_others_after_it_was_removed(
-    nodes: list[PostgresStore], postgres_store_url: str
-) -> None:
-    """It goes on where it was frozen: between the renewal of its lease, and its shares of the limits."""
+def test_a_removed_node_that_was_frozen_gets_no_slots(nodes: list[PostgresStore], postgres_store_url: str) -> None:
+    """The node was frozen after it had renewed its lease and before it asked for its shares of the limits."""
     for node in nodes:
         node.fleet.join(NodeFacts("one", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
     frozen, other, last = (node.fleet for node in nodes)
@@ -251,7 +249,7 @@ def test_a_frozen_node_keeps_no_slots_from_the_others_after_it_was_removed(
         assert connection.execute("SELECT node FROM webhook_router.share").fetchall() == []
 
 
-def test_the_newest_of_a_latest_by_value_waits_for_one_that_is_being_claimed(
+def test_the_newest_delivery_of_a_value_waits_for_one_that_is_being_claimed(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
 ) -> None:
     older, newest = (planned_delivery(group=Latest("key")) for _ in range(2))
@@ -269,7 +267,7 @@ def test_the_newest_of_a_latest_by_value_waits_for_one_that_is_being_claimed(
     assert [claim.delivery.id for claim in nodes[1].claim({"ci": 2}, NOW + 60_000).result(30)] == [newest.id]
 
 
-def test_a_cancelled_delivery_that_is_being_claimed_has_no_attempt_under_way(
+def test_cancelling_a_delivery_that_is_being_claimed_ends_its_attempt(
     nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
 ) -> None:
     planned = planned_delivery()

@@ -1,4 +1,4 @@
-"""The shares of all nodes never add up to more than a target's limit, in whatever order nodes join, leave and look."""
+"""The shares of all nodes never exceed a target's limit together, in any order of joins, leaves and renewals."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ def test_shares_never_exceed_the_limit_and_finally_use_all_of_it(
     assert len([node for node in nodes if division.goal(node)[1]]) == bool(nodes)
 
 
-def test_slots_that_are_in_use_are_not_given_back() -> None:
+def test_slots_in_use_are_not_given_to_another_node() -> None:
     division = Division(Limits(4), [Row(1, 4, WHOLE), Row(2, 0, 0)])
 
     assert division.mine(1, held=3) == Row(1, 3, WHOLE)
@@ -41,7 +41,7 @@ def test_slots_that_are_in_use_are_not_given_back() -> None:
     assert division.mine(1, held=0).slots == 2
 
 
-def test_the_slots_of_a_node_that_is_gone_stay_until_it_is_taken_over() -> None:
+def test_a_lost_node_keeps_its_slots_until_another_node_takes_over() -> None:
     division = Division(Limits(1), [Row(1, 1, WHOLE, lives=False)])
 
     assert division.mine(2, 0).slots == 0

@@ -1,4 +1,4 @@
-"""The writer removes what nobody needs any more, also when events are kept for ever."""
+"""The writer removes rows that are no longer needed, also when events are kept for ever."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def test_old_dedupe_keys_and_ends_of_attempts_are_removed(
     assert rows == [(1000,)]
 
 
-def test_a_busy_writer_tidies_by_itself(
+def test_a_busy_writer_removes_old_rows_by_itself(
     postgres_store: PostgresStore,
     postgres_store_url: str,
     event: Callable[..., Event],
@@ -49,7 +49,7 @@ def test_a_busy_writer_tidies_by_itself(
 
     postgres_store.append(event(received_at=NOW + 20), [], "r1").result(60)
     postgres_store.append(event(received_at=NOW + 20), [], "r1").result(60)
-    postgres_store.put_note("a", "1").result(60)  # so that the writer is past it
+    postgres_store.put_note("a", "1").result(60)  # a later write, so that the writer has finished
 
     with psycopg.connect(postgres_store_url) as connection:
         assert connection.execute("SELECT count(*) FROM webhook_router.dedupe").fetchall() == [(0,)]

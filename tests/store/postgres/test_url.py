@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL stores: what they may say, what is shown of them, and what is wrong with bad ones."""
+"""URLs of PostgreSQL stores: their options, their display without the password, and errors for wrong ones."""
 
 from pathlib import Path
 
@@ -76,12 +76,12 @@ def test_the_password_may_be_in_a_file(tmp_path: Path) -> None:
         url.conninfo()
 
 
-def test_texts_go_as_utf_8_whatever_the_url_says() -> None:
+def test_texts_are_sent_in_utf_8_whatever_the_url_says() -> None:
     given = parse_url("postgresql://db/hooks?client_encoding=latin1").conninfo()
     assert conninfo_to_dict(given)["client_encoding"] == "utf8"
 
 
-def test_a_host_that_is_gone_is_noticed_soon_unless_the_url_says_otherwise() -> None:
+def test_a_lost_server_is_noticed_soon_unless_the_url_sets_a_timeout() -> None:
     assert conninfo_to_dict(parse_url("postgresql://db/hooks").conninfo())["connect_timeout"] == "5"
     given = parse_url("postgresql://db/hooks?connect_timeout=60").conninfo()
     assert conninfo_to_dict(given)["connect_timeout"] == "60"

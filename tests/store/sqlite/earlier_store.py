@@ -1,4 +1,4 @@
-"""Makes a store of an earlier version with the rows that the newest program has written."""
+"""Makes a store of an earlier version from the rows of a store of the current version."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +7,7 @@ import apsw
 
 
 def copy_rows(newest: Path, earlier: Path) -> None:
-    """Copy what an earlier version can hold."""
+    """Copy the columns that the earlier version has."""
     with closing(apsw.Connection(str(earlier))) as connection:
         connection.execute("ATTACH ? AS newest", (str(newest),))
         tables = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"

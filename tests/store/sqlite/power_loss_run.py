@@ -1,4 +1,4 @@
-"""Runs a store on a disk that loses power, and checks it afterwards."""
+"""Runs a store on a simulated disk that loses power, and checks the store afterwards."""
 
 import itertools
 import random
@@ -25,7 +25,7 @@ NAME = "store.db"
 NOW = 1_700_000_000_000
 PATIENCE_SECONDS = 60.0
 WINDOW_MS = 600_000
-_EVENTS = 6  #: in a round
+_EVENTS = 6  #: events in a round
 _ENDS = (
     (Outcome.succeeded(200, "ok"), State.SUCCEEDED),
     (Outcome.retry("HTTP 500", 500), State.PENDING),
@@ -66,16 +66,16 @@ Fact = Stored | Claimed | Settled
 
 @dataclass(slots=True)
 class History:
-    """The requests to the store, and everything that its disk and its callers saw."""
+    """The requests to the store, and everything that its disk and its callers recorded."""
 
-    plans: dict[str, set[str]] = field(default_factory=dict)  #: by event: its deliveries
+    plans: dict[str, set[str]] = field(default_factory=dict)  #: by event id: the ids of its deliveries
     bodies: dict[str, bytes] = field(default_factory=dict)  #: by event
-    keys: dict[str, str] = field(default_factory=dict)  #: by event with deliveries: its dedupe key
-    operated: set[str] = field(default_factory=set)  #: deliveries that a replay or cancel named
+    keys: dict[str, str] = field(default_factory=dict)  #: by the id of an event with deliveries: its dedupe key
+    operated: set[str] = field(default_factory=set)  #: deliveries that were replayed or cancelled
     notes: list[Note] = field(default_factory=list)
 
     def folds(self) -> int:
-        """How often the write-ahead log started over, on pages that no crash may need any more."""
+        """How often the write-ahead log was started over, after a checkpoint made its pages unnecessary."""
         logs = [note.file for note in self.notes if isinstance(note, Write) and note.offset == 0 and _is_header(note)]
         return len(logs) - len(set(logs))
 
@@ -85,10 +85,10 @@ def _is_header(note: Write) -> bool:
 
 
 def run_workload(folder: Path, *, rounds: int, seed: int) -> History:
-    """Let a store append, claim, settle, fold its write-ahead log, close and open again, on a recorded disk."""
+    """Let a store append, claim, settle, checkpoint its write-ahead log, close and reopen on a recorded disk."""
     history = History()
     with pytest.MonkeyPatch.context() as patch, recording() as disk:
-        patch.setattr(pieces, "LARGE_BYTES", 4000)  # a third of the bodies are in pieces
+        patch.setattr(pieces, "LARGE_BYTES", 4000)  # so that a third of the bodies are stored in pieces
         patch.setattr(pieces, "PIECE_BYTES", 3000)
         for part in range(3):
             store = SqliteStore(folder / NAME)
@@ -100,7 +100,7 @@ def run_workload(folder: Path, *, rounds: int, seed: int) -> History:
                     if number % 5 == 4:
                         _wait_for_fold(disk)
             finally:
-                store.close()  # with open claims, which the next owner releases
+                store.close()  # some deliveries are still claimed; the next owner releases them
         history.notes = disk.notes
     return history
 
@@ -116,7 +116,7 @@ def recording() -> Iterator[Recording]:
 
 
 def _wait_for_fold(disk: Recording) -> None:
-    """Wait until the database is synced after the log's last page."""
+    """Wait until a checkpoint has synced the database after the last write to the log."""
     database, log = disk.number(NAME), disk.number(NAME + "-wal")
 
     def folded() -> bool:
@@ -140,7 +140,7 @@ class _Workload:
     last: list[Future[Any]] = field(default_factory=list)
 
     def round(self) -> None:
-        """Append some events, claim and settle some deliveries; half of the rounds wait for the results."""
+        """Append some events, claim and settle some deliveries. Half of the rounds wait for the results."""
         asked = [self._append() for _ in range(_EVENTS)]
         claim = self.store.claim({"ci": 5, "chat": 2}, NOW)
         claim.add_done_callback(self._claimed)
@@ -189,7 +189,7 @@ class _Workload:
 
     def _settle(self, claim: Claim) -> "Future[Any] | None":
         if self.chance.random() < 0.1:
-            return None  # it stays claimed until the store closes
+            return None  # this one stays claimed until the store closes
         outcome, state = self.chance.choices(_ENDS, _LIKELY)[0]
         fact = Settled(claim.delivery.id, claim.attempt, outcome, state)
         future = self.store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)])
@@ -203,7 +203,7 @@ class _Workload:
 
 
 def problems(image: CrashImage, history: History, folder: Path) -> list[str]:
-    """Open the files of a crash as a daemon would, and list everything that is wrong."""
+    """Open the files of a crash as a daemon does, and list every error."""
     image.build(folder)
     try:
         store = SqliteStore(folder / NAME)
@@ -261,7 +261,7 @@ class _RecoveredStore:
         self.keys = {str(event): str(key) for key, event in connection.execute("SELECT key, event FROM dedupe")}
 
     def problems(self, facts: list[Fact], history: History) -> Iterator[str]:
-        """Reported facts that don't hold, and incomplete records."""
+        """Reported facts that are not in the store, and incomplete records."""
         for fact in facts:
             yield from self._contradictions(fact, history)
         for event, deliveries in self.plans.items():

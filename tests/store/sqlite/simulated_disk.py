@@ -1,10 +1,10 @@
-"""A disk that may lose power: records SQLite's writes, and rebuilds the files that a crash could have left.
+"""A simulated disk that loses power: records SQLite's writes, and builds the files that a crash could leave.
 
-`Recording` replaces SQLite's VFS while it is open. It notes each change of the files in order, and `mark`s of what the
-store reported to its callers. For each chosen moment `images` builds the files as a disk could hold them: all synced
-bytes, and of the others none, all, or any sectors of any writes. POSIX allows that, except for one thing that SQLite
-relies on too: a write damages no bytes beside its own. A created or removed name counts as lost until its folder is
-synced.
+`Recording` replaces SQLite's VFS while it is open. It notes each change of the files in order. `mark` adds a note of
+what the store reported to its callers. For chosen moments `images` builds the files that a disk could hold: all synced
+bytes, and none, all or some sectors of the unsynced writes. POSIX allows each of these states. One assumption is
+stricter than POSIX, and SQLite makes it too: a write damages no other bytes. A created or removed name is lost until
+its folder is synced.
 """
 
 import ctypes
@@ -43,7 +43,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """The changes of a file among the first `covers` notes are synced."""
+    """A sync of a file: its changes among the first `covers` notes are on the disk."""
 
     file: int
     signed_parts: int
@@ -51,7 +51,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name leads to this file, or to none; not yet synced."""
+    """A name was given to a file or removed, not yet synced."""
 
     name: str
     file: int | None
@@ -59,7 +59,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class SyncNames:
-    """The changes of names among the first `covers` notes are synced."""
+    """A sync of the folder: the changes of names among the first `covers` notes are on the disk."""
 
     signed_parts: int
 
@@ -75,12 +75,12 @@ Note = Write | Truncate | Sync | Name | SyncNames | Marker
 
 
 class Recording(apsw.VFS):
-    """SQLite's default VFS while it is open. Any thread's connection may use it."""
+    """Is SQLite's default VFS while it is open. Connections of any thread may use it."""
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.changed = threading.Condition()
-        self._inodes: dict[str, int] = {}  # by name: its file
+        self._inodes: dict[str, int] = {}  # by name: the number of its file
         self._numbers = itertools.count(1)
         self._local = threading.local()
         super().__init__(f"recording-{next(_names)}", "unix", makedefault=True)
@@ -89,7 +89,7 @@ class Recording(apsw.VFS):
         self.xSetSystemCall(_FOLDER, ctypes.cast(self._hook, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:
-        """Restore SQLite's own VFS; every connection must be closed."""
+        """Restore SQLite's own VFS. Close every connection first."""
         self.xSetSystemCall(_FOLDER, 0)
         self.unregister()
 
@@ -104,11 +104,11 @@ class Recording(apsw.VFS):
             self.changed.notify_all()
 
     def number(self, suffix: str) -> int:
-        """The number of the file with this end of its name."""
+        """The number of the file whose name ends like this."""
         return next(file for name, file in self._inodes.items() if name.endswith(suffix))
 
     def syncing(self, file: int | None, sync: Any) -> None:
-        """Run something that syncs the file, and perhaps its folder."""
+        """Run a function that syncs the file, and maybe its folder."""
         covers = len(self.notes)
         self._local.folder = False
         sync()
@@ -118,7 +118,7 @@ class Recording(apsw.VFS):
             self.note(SyncNames(covers))
 
     def inode(self, path: str) -> int:
-        """The number of the file with this name; the first call counts as its creation."""
+        """The number of the file with this name. The first call notes its creation."""
         with self.changed:
             if path not in self._inodes:
                 self._inodes[path] = next(self._numbers)
@@ -137,12 +137,12 @@ class Recording(apsw.VFS):
         self.syncing(None, lambda: super(Recording, self).xDelete(filename, syncdir))
 
     def _opens_folder(self, path: bytes, fd: int) -> int:
-        self._local.folder = True  # SQLite opens a folder only to sync it at once
+        self._local.folder = True  # SQLite opens a folder only to sync it
         return int(self._original(path, fd))
 
 
 class File(apsw.VFSFile):
-    """A file of SQLite's whose changes are noted."""
+    """A file of SQLite whose changes are recorded."""
 
     def __init__(self, disk: Recording, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__("unix", name, flags)
@@ -171,14 +171,14 @@ Change = Write | Truncate
 
 @dataclass(frozen=True, slots=True)
 class CrashImage:
-    """The files that a disk could hold after a crash before note number `at`."""
+    """Files that a disk could hold after a crash just before note number `at`."""
 
     at: int
-    facts: list[Any]  #: reported before the crash
+    facts: list[Any]  #: facts that were reported before the crash
     files: dict[str, bytes]
 
     def build(self, folder: Path) -> None:
-        """Write the files."""
+        """Write the files into a folder."""
         folder.mkdir()
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
@@ -187,7 +187,7 @@ class CrashImage:
 @dataclass(slots=True)
 class _Disk:
     safe: dict[int, bytearray] = field(default_factory=dict)
-    unsafe: dict[int, list[tuple[int, Change]]] = field(default_factory=dict)  #: with their numbers
+    unsafe: dict[int, list[tuple[int, Change]]] = field(default_factory=dict)  #: with note numbers
     names: dict[str, int] = field(default_factory=dict)
     unsafe_names: list[tuple[int, Name]] = field(default_factory=list)
 
@@ -208,9 +208,9 @@ class _Disk:
                 self.unsafe_names = [one for one in self.unsafe_names if one[0] >= note.signed_parts]
 
     def files(self, kept: float, chance: random.Random) -> dict[str, bytes]:
-        """The files by name. Each unsynced sector of a write is there with a probability of `kept`."""
+        """The files by name. An unsynced sector was written with a probability of `kept`."""
         names = dict(self.names)
-        # A folder's changes reach the disk in order, through the file system's own journal.
+        # The journal of the file system writes the changes of a folder in order.
         count = sum(1 for _ in itertools.takewhile(lambda _: chance.random() < kept, self.unsafe_names))
         for _, change in self.unsafe_names[:count]:
             _rename(names, change)
@@ -226,7 +226,7 @@ class _Disk:
 def images(
     notes: list[Note], moments: Iterable[int], keeps: Iterable[float], chance: random.Random
 ) -> Iterator[CrashImage]:
-    """For each moment (a number of notes), an image for each probability that an unsynced sector was kept."""
+    """An image for each moment (a number of notes) and each probability that an unsynced sector was written."""
     disk = _Disk()
     facts: list[Any] = []
     done = 0

@@ -1,4 +1,4 @@
-"""Backups are complete, private and of one moment. They never overwrite a file, and run beside a daemon."""
+"""A backup is complete, private and consistent, never overwrites a file, and can be made beside a running daemon."""
 
 import stat
 import subprocess
@@ -22,7 +22,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def quiet(_: int, __: int) -> None:
-    """Nobody watches."""
+    """Ignore the progress."""
 
 
 def test_a_backup_is_a_complete_store(
@@ -57,7 +57,7 @@ def test_a_backup_during_writes_is_consistent(
     written: list[str] = []
 
     def write_between(done: int, _: int) -> None:
-        """A commit of the owner's between any two steps of the copy."""
+        """Commit by the store's owner between two steps of the backup."""
         steps.append(done)
         one = event(body=b"y" * 5000)
         sqlite_store.append(one, [planned_delivery()], "r1").result(10)
@@ -66,7 +66,7 @@ def test_a_backup_during_writes_is_consistent(
     backup(path, tmp_path / "copy.db", write_between, pages=8)
 
     assert len(steps) > 40
-    assert steps == sorted(set(steps))  # it never started over
+    assert steps == sorted(set(steps))  # the backup never started over
     with closing(SqliteStore(tmp_path / "copy.db")) as restored:
         found = restored.events(limit=9999)
         assert len(found) == 300
@@ -116,7 +116,7 @@ def test_a_failed_backup_leaves_no_file(sqlite_store: SqliteStore, path: Path, t
     assert not [one.name for one in tmp_path.iterdir() if "copy" in one.name or "none" in one.name]
 
 
-def test_a_backup_needs_no_owner_and_makes_none(sqlite_store: SqliteStore, path: Path, tmp_path: Path) -> None:
+def test_a_backup_does_not_own_the_store(sqlite_store: SqliteStore, path: Path, tmp_path: Path) -> None:
     sqlite_store.close()
     threads = threading.active_count()
 
@@ -130,7 +130,7 @@ def test_a_backup_needs_no_owner_and_makes_none(sqlite_store: SqliteStore, path:
 def test_a_backup_on_a_full_disk_says_that_the_disk_is_full(
     sqlite_store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
-    """A limit of the process's file size plays the full disk."""
+    """A limit on the size of the process's files stands for the full disk."""
     script = (
         "import pathlib, resource, sys\n"
         "from router.store.sqlite.backup import backup\n"

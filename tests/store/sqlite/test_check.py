@@ -1,4 +1,4 @@
-"""Each invariant of a store is reported when it is broken, and only then."""
+"""`store check` reports each broken invariant of an SQLite store, and nothing in a sound store."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +23,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan) -> Path:
-    """A store with deliveries in every state, two orders with some behind each other; still open."""
+    """An open store with deliveries in every state, and with two orders in which some deliveries wait."""
     store = sqlite_store
     for n in range(4):
         plan = [
@@ -45,7 +45,7 @@ def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delive
 
 
 def broken(path: Path) -> dict[str, Finding]:
-    """What is wrong, by name."""
+    """The names of the broken invariants."""
     return {finding.name: finding for finding in check(path) if finding.broken}
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_reported(sqlite_store: SqliteStore, path: Path, event
         sqlite_store.append(event(body=b"x" * 3000), [], "r1").result(10)
     sqlite_store.close()
     with path.open("r+b") as file:
-        file.seek(-20 * 4096, 2)  # among the events, far behind the schema
+        file.seek(-20 * 4096, 2)  # inside the events, far behind the schema
         file.write(b"\xff" * 4096 * 3)
 
     assert "the file is a sound database" in broken(path)

@@ -1,4 +1,4 @@
-"""Following an SQLite store: what other processes commit, what is dropped, and what earlier versions wrote."""
+"""Following an SQLite store: commits of other processes, removed attempts, and stores of earlier versions."""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.store.sqlite.earlier_store import copy_rows
 from tests.store.test_following import NOW, MakeEvent, MakePlan, end, ends, put, take
 
 
-def test_commits_of_other_connections_change_the_counter(
+def test_a_commit_of_another_connection_changes_the_counter(
     path: Path, sqlite_store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     with closing(SqliteOperatorStore(path)) as other:
@@ -40,7 +40,7 @@ def test_attempts_of_a_dead_daemon_end_when_the_store_opens(
     assert (one.delivery_id, one.attempt.outcome, one.attempt.finished_at) == ("cut", OutcomeKind.INTERRUPTED, NOW)
 
 
-def test_only_old_ended_attempts_are_dropped(path: Path, sqlite_store: SqliteStore) -> None:
+def test_only_old_ended_attempts_are_removed_from_the_stream(path: Path, sqlite_store: SqliteStore) -> None:
     rows = 250_000
     with closing(connect(path)) as connection:
         numbers = (

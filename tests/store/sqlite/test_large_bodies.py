@@ -1,4 +1,4 @@
-"""A large body is written in pieces: the commits of others come between, and half a body is never seen nor kept."""
+"""A large body is written in pieces, with other commits in between. A body is stored whole or not at all."""
 
 import signal
 import subprocess
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(sqlite_store: SqliteStore) -> SqliteStore:
-    """Only SQLite's."""
+    """Run these tests on SQLite only."""
     return sqlite_store
 
 
@@ -47,24 +47,24 @@ BODY = bytes(range(256)) * 400  #: 13 pieces
 
 
 def rows(path: Path, sql: str) -> int:
-    """The number that a query gives."""
+    """The number that a query returns."""
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         connection.set_busy_timeout(10_000)
         return int(str(connection.execute(sql).get))
 
 
 def in_pieces(path: Path) -> int:
-    """How many pieces there are."""
+    """The number of pieces in the store."""
     return rows(path, "SELECT count(*) FROM piece")
 
 
 def is_swept(path: Path) -> bool:
-    """Whether nothing is left of bodies without an event."""
+    """Whether no pieces without an event are left."""
     return rows(path, "SELECT (SELECT count(*) FROM piece) + (SELECT count(*) FROM unreferenced)") == 0
 
 
 class Counted:
-    """A store, and how many pieces there were after each of its commits."""
+    """A store that notes the number of pieces after each of its commits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +72,7 @@ class Counted:
         self.store = SqliteStore(path, on_commit=lambda *_: self._counts.append(in_pieces(path)))
 
     def changes(self) -> list[int]:
-        """What each commit changed."""
+        """By how many pieces each commit changed their number."""
         return [after - before for before, after in pairwise(self._counts)]
 
 
@@ -87,7 +87,7 @@ def counted(path: Path) -> Iterator[Counted]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep the writer from committing."""
+    """Hold a lock so that the writer can't commit."""
     with closing(apsw.Connection(str(path))) as connection:
         connection.set_busy_timeout(10_000)
         connection.execute("BEGIN IMMEDIATE")
@@ -140,7 +140,7 @@ def test_every_reader_gets_the_whole_body(
 
 
 def test_a_body_in_its_row_is_still_read(store: SqliteStore, path: Path, event: MakeEvent) -> None:
-    """As earlier versions wrote it."""
+    """Earlier versions stored bodies this way."""
     store.append(event(id="old", body=b"{}"), [], "r1").result(10)
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("UPDATE event SET body = ?", (BODY,))
@@ -151,7 +151,7 @@ def test_a_body_in_its_row_is_still_read(store: SqliteStore, path: Path, event: 
     assert found.body == BODY
 
 
-def test_a_copy_of_a_stored_event_is_not_written_again(
+def test_a_duplicate_of_a_stored_event_is_not_written(
     counted: Counted, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     first = event(body=BODY, dedupe_key="k")
@@ -163,7 +163,7 @@ def test_a_copy_of_a_stored_event_is_not_written_again(
     assert sum(map(abs, counted.changes())) == 13
 
 
-def test_copies_that_come_together_are_one_event(
+def test_duplicates_that_arrive_at_the_same_time_are_one_event(
     store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     with locked(path):
@@ -176,7 +176,7 @@ def test_copies_that_come_together_are_one_event(
     assert in_pieces(path) == 13
 
 
-def test_a_body_that_its_sender_gave_up_is_not_stored(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+def test_a_body_whose_append_was_cancelled_is_not_stored(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     with locked(path):
         future = store.append(event(body=BODY), [], "r1")
         assert future.cancel()
@@ -186,7 +186,7 @@ def test_a_body_that_its_sender_gave_up_is_not_stored(store: SqliteStore, path: 
     until(lambda: is_swept(path))
 
 
-def test_a_disk_that_fills_in_the_middle_of_a_body_leaves_nothing_of_it(
+def test_a_disk_that_fills_while_a_body_is_written_leaves_no_pieces(
     store: SqliteStore, path: Path, event: MakeEvent
 ) -> None:
     connection = store._writer._connection
@@ -202,7 +202,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_body_leaves_nothing_of_it(
     assert [(one.id, one.body) for one in store.events()] == [("again", BODY)]
 
 
-def test_one_refused_event_leaves_no_pieces(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+def test_a_refused_event_leaves_no_pieces(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     store.append(event(id="same"), [], "r1").result(10)
 
     refused = store.append(event(id="same", body=BODY), [], "r1")
@@ -240,7 +240,7 @@ for name in ("whole", "half"):
 
 
 @pytest.mark.parametrize("commits", [2, 13], ids=["between two pieces", "before its event's row"])
-def test_a_killed_daemon_leaves_no_half_body(path: Path, event: MakeEvent, commits: int) -> None:
+def test_a_killed_daemon_leaves_no_incomplete_body(path: Path, event: MakeEvent, commits: int) -> None:
     killed = subprocess.run([sys.executable, "-c", _KILLED, str(path), str(13 + commits)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert in_pieces(path) == 13 + commits
@@ -249,12 +249,12 @@ def test_a_killed_daemon_leaves_no_half_body(path: Path, event: MakeEvent, commi
         assert [(one.id, one.body) for one in store.events()] == [("whole", b"x" * 100_000)]
         until(lambda: rows(path, "SELECT count(*) FROM unreferenced") == 0)
         assert in_pieces(path) == 13
-        store.append(event(id="half", body=BODY), [], "r1").result(10)  # its sender repeats it
+        store.append(event(id="half", body=BODY), [], "r1").result(10)  # its sender sends it again
         assert {one.id: len(one.body) for one in store.events()} == {"whole": 100_000, "half": len(BODY)}
     assert not rows(path, "SELECT count(*) FROM pragma_integrity_check() WHERE integrity_check <> 'ok'")
 
 
-def test_retention_removes_the_pieces_too(
+def test_retention_also_removes_the_pieces(
     counted: Counted, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     store = counted.store
@@ -265,7 +265,7 @@ def test_retention_removes_the_pieces_too(
 
     assert [one.id for one in store.events()] == ["kept"]
     until(lambda: in_pieces(path) == 13 and rows(path, "SELECT count(*) FROM unreferenced") == 0)
-    assert min(counted.changes()) >= -4  # in steps, since other commits wait for each
+    assert min(counted.changes()) >= -4  # in steps, so that other commits wait for a short time only
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     assert claim.event.body == BODY
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
@@ -274,8 +274,8 @@ def test_retention_removes_the_pieces_too(
     until(lambda: is_swept(path))
 
 
-def test_a_reader_never_meets_half_a_body(store: SqliteStore, path: Path, event: MakeEvent) -> None:
-    """Not while it is written, and not while retention removes it."""
+def test_a_reader_never_sees_an_incomplete_body(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    """Neither while the body is written nor while retention removes it."""
     seen: list[int] = []
     ended = threading.Event()
 
@@ -296,7 +296,7 @@ def test_a_reader_never_meets_half_a_body(store: SqliteStore, path: Path, event:
     assert set(seen) <= {len(BODY)}
 
 
-def test_a_closing_store_finishes_the_bodies_that_wait(path: Path, sqlite_store: SqliteStore, event: MakeEvent) -> None:
+def test_closing_the_store_writes_the_waiting_bodies(path: Path, sqlite_store: SqliteStore, event: MakeEvent) -> None:
     with locked(path):
         futures = [sqlite_store.append(event(body=BODY), [], "r1") for _ in range(3)]
         closing_thread = threading.Thread(target=sqlite_store.close)
@@ -318,7 +318,7 @@ def test_a_claim_with_a_damaged_body_still_returns_the_others(
     assert [claim.event.id for claim in store.claim({"ci": 9}, NOW).result(10)] == ["good"]
 
 
-def test_a_claim_waits_for_a_store_that_can_not_be_opened_just_now(
+def test_a_claim_retries_reading_a_body_after_a_failed_open(
     monkeypatch: pytest.MonkeyPatch, store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     monkeypatch.setattr(claimed_bodies, "_PAUSE_SECONDS", 0.01)
@@ -338,7 +338,7 @@ def test_a_claim_waits_for_a_store_that_can_not_be_opened_just_now(
     assert failures == []
 
 
-def test_waiting_bodies_count_as_waiting(
+def test_waiting_bodies_count_as_queued_bytes(
     store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "MAX_WAITING_BYTES", 3 * len(BODY))

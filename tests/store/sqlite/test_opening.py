@@ -33,7 +33,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def store(sqlite_store: SqliteStore) -> SqliteStore:
-    """Only SQLite's."""
+    """Run these tests on SQLite only."""
     return sqlite_store
 
 
@@ -48,7 +48,7 @@ _OPEN = "import sys; from pathlib import Path; from router.store.sqlite.store im
 def test_removing_the_lock_file_admits_no_second_owner(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     path.with_name("store.db.lock").unlink()
 
-    for _ in range(2):  # the first try creates the file again
+    for _ in range(2):  # the first try creates the lock file again
         second = subprocess.run(
             [sys.executable, "-c", _OPEN, str(path)], capture_output=True, text=True, check=False, timeout=60
         )
@@ -72,7 +72,9 @@ def test_a_closed_store_can_be_opened_again(store: SqliteStore, path: Path, even
     again.close()
 
 
-def test_others_may_read_while_a_daemon_owns_it(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+def test_other_processes_may_read_while_a_daemon_owns_the_store(
+    store: SqliteStore, path: Path, event: MakeEvent
+) -> None:
     store.append(event(), [], "r1").result(10)
 
     reader = SqliteOperatorStore(path)
@@ -101,13 +103,13 @@ def test_opening_without_owning_changes_nothing(path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_store_for_its_owner(path: Path) -> None:
-    path.touch()  # what a crash just after the first start leaves
+    path.touch()  # as left by a crash just after the first start
 
     with closing(SqliteStore(path)) as store:
         assert store.events() == []
 
 
-def test_closing_folds_the_wal_though_others_have_read(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+def test_closing_checkpoints_the_wal_after_others_have_read(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     store.append(event(), [], "r1").result(10)
     store.due()
 
@@ -116,7 +118,7 @@ def test_closing_folds_the_wal_though_others_have_read(store: SqliteStore, path:
     assert {found.name for found in path.parent.iterdir()} == {"store.db", "store.db.lock"}
 
 
-def test_its_files_are_for_the_owner_only(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+def test_the_files_of_a_store_are_private_to_their_user(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     store.append(event(), [], "r1").result(10)
 
     modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.glob("store.db*")}
@@ -128,7 +130,7 @@ def test_its_files_are_for_the_owner_only(store: SqliteStore, path: Path, event:
 def _other_database(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE mine (x)")
-    connection.execute("PRAGMA user_version = 1")  # other programs count as well
+    connection.execute("PRAGMA user_version = 1")  # databases of other programs have a user_version too
     connection.close()
 
 
@@ -173,7 +175,7 @@ def test_a_missing_folder_and_a_missing_store_get_different_errors(tmp_path: Pat
 
 @pytest.fixture
 def closed_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that this process can't write to; root may write anywhere, so it becomes somebody else."""
+    """A folder that this process can't write to. Root may write anywhere, so the process changes its user."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     user = os.geteuid()
@@ -190,8 +192,8 @@ def test_the_error_for_an_unwritable_folder_names_it_and_the_cure(closed_folder:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file of another user")
 @pytest.mark.parametrize("name", ["store.db", "store.db.lock"])
-def test_the_error_for_a_file_of_root_names_it_and_the_cure(name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # not below tmp_path, which root alone may enter
+def test_the_error_for_a_store_that_belongs_to_root_names_it_and_the_cure(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not below tmp_path, which only root may enter
         Path(folder).chmod(0o777)
         Path(folder, name).touch(mode=0o600)
         os.seteuid(65534)
@@ -252,7 +254,9 @@ def test_a_store_of_every_earlier_version_is_migrated(
         assert store.depths() == [Depth("ci", due=1, running=2, oldest_at=NOW)]
 
 
-def test_a_failed_migration_leaves_the_previous_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_migration_leaves_the_store_at_its_earlier_version(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     SqliteStore(path).close()
     version = schema.newest_version()
     steps = ("CREATE TABLE two (x);", "CREATE TABLE three (x); nonsense")
@@ -294,7 +298,7 @@ def test_a_delivery_left_dead_by_a_killed_owner_is_reported_by_the_next(
 
     with closing(SqliteStore(path)) as store:
         assert {one.state for one in store.deliveries()} == {State.DEAD}
-        [gathered] = store.gathered(NOW)  # a dead delivery of an own event tells of nothing
+        [gathered] = store.gathered(NOW)  # a dead delivery of an own event makes no notice
 
     assert (gathered.kind, gathered.subject, gathered.count) == ("delivery.dead", "shop/forward", 1)
     facts = orjson.loads(gathered.last)

@@ -1,4 +1,4 @@
-"""An operator's reads and writes, beside the owner of a store and without one."""
+"""Reads and writes of an operator's command, with and without a daemon that owns the store."""
 
 import os
 import threading
@@ -24,13 +24,13 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def operator(sqlite_store: SqliteStore, path: Path) -> Iterator[SqliteOperatorStore]:
-    """The same store, as an operator's command opens it."""
+    """The store as an operator's command opens it."""
     with closing(SqliteOperatorStore(path)) as opened:
         yield opened
 
 
 def die(store: SqliteStore, event: Event, plan: PlannedDelivery) -> None:
-    """Put a delivery and let it die."""
+    """Append an event whose delivery becomes dead."""
     store.append(event, [plan], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     done = Settlement(claim.delivery.id, claim.token, Outcome.failed("x"), State.DEAD, NOW, NOW)
@@ -76,7 +76,7 @@ def test_an_operator_works_without_an_owner(
         assert again.due() == {"ci": NOW}
 
 
-def test_an_operators_write_waits_for_the_owners_transaction(
+def test_a_write_of_an_operator_waits_for_the_transaction_of_the_owner(
     sqlite_store: SqliteStore, operator: SqliteOperatorStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     die(sqlite_store, event(), planned_delivery())
@@ -127,7 +127,7 @@ def test_the_size_of_a_removed_store_is_an_error(operator: SqliteOperatorStore, 
         operator.size()
 
 
-def test_a_store_that_was_replaced_says_so(operator: SqliteOperatorStore, path: Path) -> None:
+def test_a_replaced_store_is_reported(operator: SqliteOperatorStore, path: Path) -> None:
     assert not operator.is_replaced()
 
     path.rename(path.with_name("old.db"))

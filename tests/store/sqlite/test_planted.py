@@ -1,4 +1,4 @@
-"""Files that another user planted in place of the daemon's own are refused, and stay unchanged."""
+"""Files that another user put in place of the daemon's files are refused and stay unchanged."""
 
 import os
 from collections.abc import Callable

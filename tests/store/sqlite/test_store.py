@@ -1,4 +1,4 @@
-"""The parts of the store that are SQLite's own: crashes, triggers, reading threads, query plans."""
+"""What only the SQLite store has: recovery after crashes, triggers, connections of threads, and query plans."""
 
 import re
 import signal
@@ -41,7 +41,7 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def store(sqlite_store: SqliteStore) -> SqliteStore:
-    """Only SQLite's."""
+    """Run these tests on SQLite only."""
     return sqlite_store
 
 
@@ -57,7 +57,7 @@ def test_expired_dedupe_keys_are_pruned_on_append(
     assert keys == ["k48", "k49"]
 
 
-def test_a_cancelled_head_unblocks_the_next_and_a_cancelled_follower_does_not(
+def test_only_cancelling_the_first_of_an_order_unblocks_the_next(
     store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(4):
@@ -89,7 +89,7 @@ def test_closing_does_not_wait_for_a_long_query(store: SqliteStore, event: MakeE
     failures: list[StoreError] = []
 
     def read() -> None:
-        store.due()  # so that the connection is open
+        store.due()  # this opens the thread's connection
         started.set()
         try:
             store._read(endless)
@@ -179,7 +179,7 @@ _TRIGGER_SUBQUERY = """
     SELECT seq FROM delivery
     WHERE rule = ?1 AND action = ?2 AND order_key = ?3 AND state IN ('pending', 'running')
     ORDER BY coalesce(place, seq) LIMIT 1
-"""  # SQLite doesn't explain what a trigger does
+"""  # EXPLAIN does not show the statements of triggers
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_frequent_queries_use_an_index(
 
     assert any(index in step for step in plan), plan
     scans = [step for step in plan if re.match(r"SCAN (delivery|dedupe|attempt|event|[dea])\b", step)]
-    # A recovery reads all running deliveries; no other query may scan a whole table or index.
+    # Recovery reads all running deliveries. No other query may scan a whole table or index.
     assert all("delivery_running" in step for step in scans if sql is recovery._RELEASE_RUNNING), plan
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
     assert not any("TEMP B-TREE" in step for step in plan if sql is rows.DUE_NOW), plan
@@ -233,7 +233,7 @@ def test_claims_reuse_their_query_plan(store: SqliteStore, path: Path) -> None:
     asked: list[int] = []
 
     def allow(action: int, *_: str | None) -> int:
-        asked.append(action)  # once for each part of a statement that is planned
+        asked.append(action)  # called for each part of a statement that SQLite plans
         return apsw.SQLITE_OK
 
     with closing(connect(path)) as connection:
@@ -268,7 +268,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
         steps += 100
         return False
 
-    connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
+    connection.set_progress_handler(counted, 100)  # after each hundred instructions of SQLite's virtual machine
 
     [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], Changes())
 
@@ -344,7 +344,7 @@ def test_counts_use_an_index(store: SqliteStore, path: Path, which: Filter, inde
 def test_depths_read_indexes_only(store: SqliteStore, path: Path) -> None:
     plan = _plan(path, targets.DEPTHS, ())
 
-    # What is running is bounded by the targets' concurrency, so that its rows may be looked up.
+    # The concurrency of targets limits the running deliveries, so that their rows may be read.
     scans = [step for step in plan if step.startswith("SCAN") and "delivery_running" not in step]
     assert len(scans) == 4
     assert all("COVERING INDEX" in step for step in scans), plan
@@ -355,7 +355,7 @@ def _plan(path: Path, sql: str, bindings: tuple[object, ...]) -> list[str]:
         return [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings)]
 
 
-def test_retention_of_one_source_walks_by_source(store: SqliteStore, path: Path) -> None:
+def test_retention_of_one_source_reads_by_the_index_of_sources(store: SqliteStore, path: Path) -> None:
     window = _plan(path, prune._WINDOW_OF_SOURCE, ("s", 0, 9))
     gone = _plan(path, prune._GONE_OF_SOURCE, (0, 9, NOW, NOW, 9, "s"))
 
@@ -403,7 +403,7 @@ UPDATE event SET id = 'e-7' WHERE seq = 7;
 
 
 def _steps(store: SqliteStore, ask: Callable[[], object]) -> int:
-    """About how many thousand steps of SQLite's machine a question takes."""
+    """The number of instructions of SQLite's virtual machine that a query takes, in thousands."""
     count = 0
 
     def step() -> bool:
@@ -411,7 +411,7 @@ def _steps(store: SqliteStore, ask: Callable[[], object]) -> int:
         count += 1
         return False
 
-    ask()  # so that the connection is open
+    ask()  # this opens the thread's connection
     connection = store._connections._own().connection
     connection.set_progress_handler(step, 1000)
     try:

@@ -1,4 +1,4 @@
-"""The writer refuses writes on a full disk, behind a lock, or with a full queue, and recovers."""
+"""The writer refuses writes when the disk is full, the database is locked or the queue is full, and recovers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,14 +24,14 @@ MakePlan = Callable[..., PlannedDelivery]
 
 @pytest.fixture
 def store(sqlite_store: SqliteStore) -> SqliteStore:
-    """Only SQLite's."""
+    """Run these tests on SQLite only."""
     return sqlite_store
 
 
 def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
     store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    connection = store._writer._connection  # the disk is made full from inside
+    connection = store._writer._connection  # a database limit stands for the full disk
     store.append(event(), [planned_delivery()], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     pages = connection.pragma("page_count")
@@ -52,7 +52,7 @@ def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
     store.append(event(), [planned_delivery()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10_000)) == stored + 1
-    assert len(store.deliveries(limit=10_000)) == stored + 1  # nothing half-stored
+    assert len(store.deliveries(limit=10_000)) == stored + 1  # nothing is stored in part
 
 
 def test_an_idle_store_notices_free_disk_space(
@@ -101,7 +101,7 @@ def test_a_small_write_that_still_fits_does_not_make_a_full_store_writable(
         assert not store.writable()
 
 
-def test_an_idle_store_notices_that_its_file_is_gone(store: SqliteStore, tmp_path: Path) -> None:
+def test_an_idle_store_notices_that_its_file_was_removed(store: SqliteStore, tmp_path: Path) -> None:
     path = store._writer._path
     path.rename(tmp_path / "away.db")
 
@@ -126,7 +126,7 @@ def test_a_hanging_commit_makes_the_store_unwritable(
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Another process writes, and takes its time."""
+    """Hold the lock of a long write by another process."""
     with closing(apsw.Connection(str(path))) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -166,7 +166,7 @@ def test_a_full_queue_refuses_only_appends(
 
 def test_a_queued_call_that_is_cancelled_is_not_written(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     with _locked(path):
-        futures = [store.append(event(), [], "r1") for _ in range(2000)]  # more than one batch
+        futures = [store.append(event(), [], "r1") for _ in range(2000)]  # more than a transaction takes
         assert futures[-1].cancel()
 
     assert all(future.result(10) for future in futures[:-1])
@@ -193,7 +193,7 @@ def test_the_wal_stays_small_under_constant_writes(
         for _ in range(500):
             store.append(event(body=b"x" * 100_000), [], "r1").result(10)
 
-        # Of 50 MB; the thread that folds the log may be slow on a busy machine.
+        # 50 MB were written. The thread that runs checkpoints may be slow on a busy machine.
         assert path.with_name("store.db-wal").stat().st_size < 40_000_000
         assert path.stat().st_size > 10_000_000
 
@@ -210,7 +210,7 @@ def test_appends_beyond_the_queue_limit_are_refused_at_once(
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_no_commit_succeeds_on_a_removed_or_replaced_file(
+def test_a_commit_to_a_removed_or_replaced_file_fails(
     store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan, tmp_path: Path, replaced: bool
 ) -> None:
     path = store._writer._path

@@ -1,4 +1,4 @@
-"""The time of a paced target's last claim is committed with the claim."""
+"""The time of the last claim at a target with a low rate is committed with the claim."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,25 +16,21 @@ MakeEvent = Callable[..., Event]
 MakePlan = Callable[..., PlannedDelivery]
 
 
-def test_only_a_claim_of_a_recorded_target_is_remembered(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
+def test_only_claims_of_recorded_targets_are_stored(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     store.append(event(), [planned_delivery(target="slow"), planned_delivery(target="fast")], "r1").result(10)
     assert store.last_claims() == {}
 
     store.claim({"slow": 1, "fast": 1, "empty": 1}, NOW + 7, ["slow", "empty"]).result(10)
 
-    assert store.last_claims() == {"slow": NOW + 7}  # nothing was taken from the empty one
+    assert store.last_claims() == {"slow": NOW + 7}  # at the empty one nothing was claimed
 
 
-def test_a_later_claim_takes_the_place_of_an_earlier_one(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
+def test_a_later_claim_replaces_an_earlier_one(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     store.append(
         event(), [planned_delivery(target="a"), planned_delivery(target="b"), planned_delivery(target="a")], "r1"
     ).result(10)
 
-    for at in (NOW, NOW + 5, NOW - 5):  # the last one by a clock that was set back
+    for at in (NOW, NOW + 5, NOW - 5):  # before the last one the clock was set back
         store.claim({"a": 1, "b": 1}, at, ["a", "b"]).result(10)
 
     assert store.last_claims() == {"a": NOW + 5, "b": NOW}
@@ -51,13 +47,13 @@ def test_an_unreadable_note_counts_as_missing(value: str, tmp_path: Path) -> Non
     assert last_claims.read(connection.execute(last_claims.FIND).fetchall()) == {"b": 7}
 
 
-def test_the_oldest_targets_are_forgotten_first(tmp_path: Path) -> None:
+def test_the_oldest_claims_are_removed_first(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "x.db"))
     connection.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT)")
     for number in range(last_claims.KEPT + 5):
         last_claims.note(connection, [f"t{number}"], number)
 
-    last_claims.note(connection, ["back"], -5)  # the newest, whatever its clock says
+    last_claims.note(connection, ["back"], -5)  # the newest claim, by a clock that was set back
 
     found = last_claims.read(connection.execute(last_claims.FIND).fetchall())
     assert len(found) <= last_claims.KEPT + 1

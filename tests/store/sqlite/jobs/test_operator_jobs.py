@@ -1,4 +1,4 @@
-"""Replay, cancel and plan again: promises of the store protocols, for every implementation."""
+"""Replay, cancel and plan again: promises of the store protocols, on every kind of store."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,17 +22,17 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def put(store: Store, event: Event, *plan: PlannedDelivery) -> None:
-    """Append and wait."""
+    """Append an event and wait for the commit."""
     store.append(event, plan, "r1").result(10)
 
 
 def take(store: Store, now: int = LATER, **wanted: int) -> list[Claim]:
-    """Claim and wait."""
+    """Claim due deliveries and wait for the commit."""
     return store.claim(wanted or {"ci": 10}, now).result(10)
 
 
 def settle(store: Store, claim: Claim, state: State, at: int = NOW) -> bool:
-    """Settle as that state comes about, and wait."""
+    """Settle with an outcome that leads to this state, and wait for the commit."""
     outcomes = {State.SUCCEEDED: Outcome.succeeded(200), State.DEAD: Outcome.failed("gone", 410)}
     outcome = outcomes.get(state, Outcome.retry("HTTP 500", 500))
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=LATER + 5, next_attempt_at=at)
@@ -40,7 +40,7 @@ def settle(store: Store, claim: Claim, state: State, at: int = NOW) -> bool:
 
 
 def end(store: Store, *states: State) -> list[str]:
-    """Claim and settle one delivery after the other; their ids."""
+    """Claim and settle one due delivery for each of these states. Return their ids."""
     ids = []
     for state in states:
         [claim] = take(store, ci=1)
@@ -50,24 +50,24 @@ def end(store: Store, *states: State) -> list[str]:
 
 
 def replay(store: Store, *ids: str, now: int = LATER) -> list[str]:
-    """Replay and wait."""
+    """Replay and wait for the commit."""
     return store.replay(ids, now).result(10)
 
 
 def cancel(store: Store, *ids: str, now: int = LATER) -> list[str]:
-    """Cancel and wait."""
+    """Cancel and wait for the commit."""
     return store.cancel(ids, now).result(10)
 
 
 def found(store: Store, delivery_id: str) -> Delivery:
-    """A delivery that is there."""
+    """Read a delivery that must exist."""
     delivery = store.delivery(delivery_id)
     assert delivery is not None
     return delivery
 
 
 def run_lane(store: Store, count: int) -> list[str]:
-    """Deliver that many, one at a time as the order demands; their ids in the order they went."""
+    """Deliver `count` deliveries one at a time. Return their ids in the order of the claims."""
     went = []
     for _ in range(count):
         [claim] = take(store, ci=100)
@@ -98,9 +98,9 @@ def test_a_replayed_delivery_starts_over(
     assert (again.first_attempt_at, again.next_attempt_at, again.error) == (None, LATER, "")
     tried = len(store.attempts(delivery.id))
     [claim] = take(store)
-    assert claim.attempt == tried + 1  # earlier attempts are still counted
+    assert claim.attempt == tried + 1  # earlier attempts still count
     settle(store, claim, State.PENDING)
-    assert found(store, delivery.id).first_attempt_at == LATER  # the policy's clock starts again
+    assert found(store, delivery.id).first_attempt_at == LATER  # the time limit of the retry policy starts again
 
 
 def test_a_replay_of_a_waiting_retry_only_makes_it_due(
@@ -115,7 +115,7 @@ def test_a_replay_of_a_waiting_retry_only_makes_it_due(
     waiting = found(store, claim.delivery.id)
     assert (waiting.next_attempt_at, waiting.attempts, waiting.error) == (LATER, 1, "HTTP 500")
     replay(store, claim.delivery.id, now=LATER + 10)
-    assert found(store, claim.delivery.id).next_attempt_at == LATER  # never later than it was
+    assert found(store, claim.delivery.id).next_attempt_at == LATER  # never later than before
 
 
 def test_running_blocked_and_unknown_deliveries_are_not_replayed(
@@ -139,13 +139,13 @@ def test_a_replay_is_announced(store: Store, event: MakeEvent, planned_delivery:
     store.on_due(lambda due: told.append(dict(due)))
 
     replay(store, delivery_id)
-    put(store, event())  # so that the writer is past the announcement
+    put(store, event())  # another commit, so that the announcement was made
 
     assert told == [{"ci": LATER}]
     assert store.due() == {"ci": LATER}
 
 
-def test_replays_go_to_the_end_of_their_order_in_the_order_asked_for(
+def test_replays_go_to_the_end_of_their_order_as_they_were_requested(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_replays_go_to_the_end_of_their_order_in_the_order_asked_for(
     assert run_lane(store, 6) == [*ids[2:], *dead, newest]
 
 
-def test_a_replay_into_an_idle_order_precedes_later_plans(
+def test_a_replay_in_an_idle_order_comes_before_later_plans(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(3):
@@ -210,7 +210,9 @@ def test_a_replay_does_not_affect_other_order_keys(store: Store, event: MakeEven
     assert not any(d.blocked for d in store.deliveries())
 
 
-def test_a_cancelled_head_unblocks_the_next_at_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_cancelling_the_first_of_an_order_unblocks_the_next_at_once(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     for _ in range(3):
         put(store, event(), planned_delivery(order_key="[1]"))
     first, second, third = (d.id for d in store.deliveries())
@@ -219,13 +221,13 @@ def test_a_cancelled_head_unblocks_the_next_at_once(store: Store, event: MakeEve
 
     assert cancel(store, first) == [first]
 
-    put(store, event())  # so that the writer is past the announcement
+    put(store, event())  # another commit, so that the announcement was made
     assert told == [{"ci": NOW}]
     assert [found(store, one).blocked for one in (second, third)] == [False, True]
     assert run_lane(store, 2) == [second, third]
 
 
-def test_a_cancelled_follower_leaves_its_order_as_it_was(
+def test_cancelling_a_blocked_delivery_does_not_change_its_order(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(3):
@@ -241,7 +243,7 @@ def test_a_cancelled_follower_leaves_its_order_as_it_was(
     assert run_lane(store, 1) == [second]
 
 
-def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
+def test_a_cancelled_running_delivery_can_no_longer_be_settled(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(), planned_delivery(order_key="[1]"))
@@ -255,7 +257,7 @@ def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
     assert found(store, claim.delivery.id).state is State.CANCELLED
     [attempt] = store.attempts(claim.delivery.id)
     assert (attempt.outcome, attempt.finished_at) == (OutcomeKind.INTERRUPTED, LATER + 3)
-    assert len(take(store)) == 1  # the next of its order
+    assert len(take(store)) == 1  # the next one of the same order
 
 
 def test_the_old_claim_cannot_settle_a_cancelled_and_replayed_delivery(
@@ -347,12 +349,12 @@ def test_planning_again_by_the_current_rules_keeps_them_current(
     assert store.prune(NOW + 100 * day, NOW + 100 * day).result(10).events == 1
     store.prune(NOW + 100 * day, NOW + 100 * day, after=1).result(10)
 
-    assert store.ruleset("r1") == current  # the daemon's appends name it
+    assert store.ruleset("r1") == current  # new events of the daemon refer to it
 
 
 @pytest.fixture
 def mixed(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> dict[str, str]:
-    """Deliveries of many kinds, their ids by a letter."""
+    """Deliveries of many kinds, as ids by letters."""
     plans = {
         "a": (event(id=uuid7(NOW)), planned_delivery(id=uuid7(NOW), rule="one", action="x")),
         "b": (event(id=uuid7(NOW + 1000), received_at=NOW + 1000, source="stripe"), planned_delivery(id=uuid7(NOW + 1000), rule="one", action="y")),
@@ -462,7 +464,7 @@ def test_depths_count_waiting_running_and_dead_deliveries_by_target(
     ]
 
 
-def test_a_note_replaces_the_last_of_its_name(store: Store) -> None:
+def test_a_note_replaces_the_earlier_one_with_its_name(store: Store) -> None:
     assert store.notes() == {}
 
     store.put_note("rules", '{"a": 1}').result(10)

@@ -1,4 +1,4 @@
-"""Retention: promises of the store protocols, for every implementation."""
+"""Retention: promises of the store protocols, on every kind of store."""
 
 from collections.abc import Callable
 
@@ -18,19 +18,19 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 def put(store: Store, event: Event, *plan: PlannedDelivery, ruleset: str = "r1") -> str:
-    """Append and wait; the event's id."""
+    """Append an event, wait for the commit, and return the event's id."""
     return store.append(event, plan, ruleset).result(10).event_id
 
 
 def end(store: Store, state: State) -> None:
-    """Claim whatever is due, and let it end like that."""
+    """Claim all due deliveries and settle them with this state."""
     for claim in store.claim({"ci": 5000}, NOW + 1000 * DAY).result(10):
         outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
         assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)]).result(10)[0]
 
 
 def prune(store: Store, before: int, dead_before: int | None = None) -> int:
-    """Step by step to the end; how many events went."""
+    """Prune in steps until nothing is left to remove. Return the number of removed events."""
     after: int | None = 0
     removed = steps = 0
     while after is not None:
@@ -130,8 +130,10 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_small_steps")
-def test_pruning_skips_kept_events_and_ends(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    targets = ["never" if n % 3 == 0 else "ci" for n in range(250)]  # several windows; a third waits for ever
+def test_pruning_skips_kept_events_and_comes_to_an_end(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    targets = ["never" if n % 3 == 0 else "ci" for n in range(250)]  # several steps; a third stays pending
     for future in [store.append(event(), [planned_delivery(target)], "r1") for target in targets]:
         future.result(10)
     end(store, State.SUCCEEDED)
@@ -163,7 +165,7 @@ def test_a_delivery_number_is_not_reused_after_pruning(
 
 
 def texts(store: Store) -> list[str]:
-    """Which of the texts are kept."""
+    """The hashes of the rulesets whose texts are kept."""
     return [name for name in ("r1", "r2", "r3") if store.ruleset(name)]
 
 
@@ -179,10 +181,10 @@ def test_a_ruleset_text_is_pruned_once_no_event_needs_it(
 
     prune(store, NOW)
     assert texts(store) == ["r1", "r2", "r3"]
-    prune(store, NOW + 2 * DAY)  # the event that r1 planned goes
+    prune(store, NOW + 2 * DAY)  # removes the event that r1 planned
     assert texts(store) == ["r2", "r3"]
     prune(store, NOW + 20 * DAY)
-    assert texts(store) == ["r3"]  # the current one stays though no event is left
+    assert texts(store) == ["r3"]  # the current one stays without any event
     assert store.events() == []
 
 
@@ -227,7 +229,7 @@ def test_the_ruleset_text_of_a_reroute_is_kept_as_long_as_its_event(
     assert texts(store) == ["r1"]
 
 
-def test_a_ruleset_text_is_kept_one_day_longer_in_case_the_clock_jumps(store: Store, event: MakeEvent) -> None:
+def test_a_ruleset_text_is_kept_one_day_longer_in_case_the_clock_is_set(store: Store, event: MakeEvent) -> None:
     store.put_ruleset(RulesetText("r2", "two", "/"), NOW + DAY).result(10)
     put(store, event(received_at=NOW + 2 * DAY))
     prune(store, NOW + DAY)
