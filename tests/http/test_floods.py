@@ -22,9 +22,8 @@ from tests.http.talking import connect, get, rest, status, talk
 
 Serve = Callable[..., Any]
 LIMIT = 128
-SOON = (
-    10.0  #: s; a legitimate sender has its reply sooner, without a free connection it waits for the flood's deadlines
-)
+#: s; a legitimate sender has its reply sooner. Without a free connection it waits for the deadlines of the flood.
+SOON = 10.0
 FEW = "127.0.0.{}"
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 

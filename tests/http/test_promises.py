@@ -217,7 +217,6 @@ def test_a_sender_that_reads_no_replies_is_disconnected(
     own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait
 ) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
     served: list[Request] = []
 
     def large(request: Request) -> Reply:
@@ -229,6 +228,7 @@ def test_a_sender_that_reads_no_replies_is_disconnected(
         for request in (GET, get()):
             slow.sendall(request)
         eventually(lambda: served)
+        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
         eventually(lambda: server.connections()[0] == 0)
 
 
@@ -403,9 +403,13 @@ def test_headers_have_a_deadline_of_their_own(own: Serve, monkeypatch: pytest.Mo
         one.sendall(b"GET / HT")
         assert status(rest(one)) == 408
     with connect(server) as one:
-        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{")
-        threading.Event().wait(0.3)  # longer than the deadline of headers
-        one.sendall(b"}")
+        monkeypatch.setattr(connection, "HEADER_SECONDS", 60.0)
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        one.sendall(head)
+        assert b" 100 " in one.recv(1000)  # so that the headers have arrived
+        monkeypatch.setattr(connection, "HEADER_SECONDS", 0.1)
+        threading.Event().wait(0.3)
+        one.sendall(b"{}")
         assert status(rest(one)) == 200
 
 
@@ -415,10 +419,12 @@ def test_a_silent_connection_is_closed(own: Serve, monkeypatch: pytest.MonkeyPat
     server = own(echo)
     with connect(server) as silent:
         assert rest(silent) == b""
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 1.0)  # so that the request arrives in time on a slow machine
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 60.0)
     with connect(server) as answered:
         answered.sendall(GET)
-        assert rest(answered).count(b" 200 OK") == 1
+        reply = answered.recv(65536)
+        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+        assert (reply + rest(answered)).count(b" 200 OK") == 1
 
 
 def test_a_refusal_reaches_a_sender_that_is_still_sending(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
