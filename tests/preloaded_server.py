@@ -5,6 +5,7 @@ three standard streams. The answer is the process id, and at the end the exit co
 between is the number of a signal to send. A process is killed when its connection or the server's input closes.
 """
 
+import asyncio
 import atexit
 import contextlib
 import gc
@@ -118,6 +119,15 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
     importlib.import_module("uvloop")
     importlib.import_module("encodings.idna")
+    importlib.import_module("mimetypes").init()  # Falcon would read the system's list in each process
+
+
+async def _check_the_client() -> None:
+    """Check aiohttp as the first client of each daemon would; all processes forked from this one rely on it."""
+    from router.client.client import open_client
+
+    async with open_client():
+        pass
 
 
 def _run_program() -> NoReturn:
@@ -156,6 +166,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
     _import_everything()
+    asyncio.run(_check_the_client())
     gc.freeze()
     if Server(socket.socket(fileno=int(sys.argv[1]))).run():
         _run_program()

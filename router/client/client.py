@@ -22,6 +22,10 @@ log = structlog.get_logger()
 _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close theirs after 20 s or more
 
 
+#: Whether all checks of aiohttp have passed in this process. Its clients and the processes forked from it rely on that.
+_passed = False
+
+
 class RefusedAddressError(OSError):
     """A name resolved to an address to which forwards never connect."""
 
@@ -70,11 +74,12 @@ class Client:
     _keep: bool = True  #: whether connections are kept for further requests
     _counted: bool = True  #: whether interim answers are counted
 
-    async def check(self) -> None:
-        """Check the inner parts of aiohttp that this client uses, and switch off those that fail."""
+    async def check(self) -> bool:
+        """Check the inner parts of aiohttp that this client uses, switch off those that fail, and say whether all passed."""
         found = await checked(Client)
         self.exchanges.direct, self._keep, self._counted = found.direct, found.keep, found.counted
-        if not (found.direct and found.keep and found.counted):
+        passed = found.direct and found.keep and found.counted
+        if not passed:
             log.warning(
                 "this version of aiohttp works in another way than expected; forwards are slower",
                 aiohttp=aiohttp.__version__,
@@ -83,6 +88,7 @@ class Client:
                 interim_answers_counted=found.counted,
                 reason=found.reason or None,
             )
+        return passed
 
     async def exchange(
         self,
@@ -142,10 +148,14 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def open_client() -> AsyncIterator[Client]:
-    """Open a client for the running loop and check it. The end of the block closes it."""
+    """Open a client for the running loop. The first one of a process is checked. The end of the block closes it."""
+    global _passed  # noqa: PLW0603 - the library stays the same while the process runs
     client = Client()
     try:
-        await client.check()
+        if _passed:
+            client.exchanges.direct = True
+        else:
+            _passed = await client.check()
         yield client
     finally:
         await client.close()

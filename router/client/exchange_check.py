@@ -1,6 +1,6 @@
 """Checks on a loopback connection that aiohttp's inner parts do what `exchange` and `client` expect.
 
-This takes some 50 ms, once at the start. The library's version number alone would not show a patch.
+This takes some 50 ms, once in a process. The library's version number alone would not show a patch.
 """
 
 import asyncio

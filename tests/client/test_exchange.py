@@ -107,6 +107,34 @@ def test_the_installed_aiohttp_works_as_expected() -> None:
     assert client._counted
 
 
+def opened_client() -> Client:
+    """A client, opened and closed."""
+
+    async def run() -> Client:
+        async with client_module.open_client() as client:
+            return client
+
+    return asyncio.run(run())
+
+
+def test_a_process_checks_its_first_client_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_passed", False)
+    assert opened_client().exchanges.direct
+
+    monkeypatch.setattr(aiohttp.StreamReader, "read_nowait", nothing_yet)
+
+    assert opened_client().exchanges.direct  # checked, it would not be
+
+
+def test_a_failed_check_is_repeated_for_the_next_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_passed", False)
+    with monkeypatch.context() as patched:
+        patched.setattr(aiohttp.StreamReader, "read_nowait", nothing_yet)
+        assert not opened_client().exchanges.direct
+
+    assert opened_client().exchanges.direct
+
+
 def test_requests_go_through_the_session_until_the_check_has_passed() -> None:
     assert not Exchanges().direct
 
