@@ -17,7 +17,7 @@ from router.rules.match.jsonpath.parse import parse as parse_path
 from router.rules.match.jsonpath.tree import nodes
 from tests.acceptance.github_payloads import bodies
 from tests.cases import each
-from tests.conftest import examples
+from tests.conftest import examples, number_of_examples
 from tests.rules.match import reference_matcher as specification
 
 PAYLOAD: dict[str, Any] = {
@@ -439,7 +439,7 @@ def _paths_of(payload: Any) -> set[str]:
 
 
 def test_every_path_of_real_payloads_agrees_with_the_library() -> None:
-    payloads = [json.loads(body) for _, body in itertools.islice(bodies(40), 120)]
+    payloads = [json.loads(body) for _, body in itertools.islice(bodies(40), number_of_examples(120))]
     paths = set().union(*map(_paths_of, payloads))
     paths |= {f"$..{name}" for name in ("login", "id", "name", "labels[*].name", "user.login")}
     assert len(paths) > 50
