@@ -75,7 +75,7 @@ class Client:
     _counted: bool = True  #: whether interim answers are counted
 
     async def check(self) -> bool:
-        """Check the inner parts of aiohttp that this client uses, and switch off those that fail. True if all passed."""
+        """Check the inner parts of aiohttp that this client uses, and switch off what fails. True if all passed."""
         found = await checked(Client)
         self.exchanges.direct, self._keep, self._counted = found.direct, found.keep, found.counted
         passed = found.direct and found.keep and found.counted

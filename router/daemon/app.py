@@ -237,6 +237,6 @@ def _prepare(ruleset: Ruleset, recorded: RecordedRules, node: Node | None, proce
     """Do the steps of a reload that can fail: store the text, and prepare the intake processes. Raises RouterError."""
     recorded.record(ruleset)
     if node is not None:
-        node.activated(ruleset.hash)
+        node.known.activated(ruleset.hash)
     if processes is not None:
         processes.prepare(ruleset)

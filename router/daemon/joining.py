@@ -20,12 +20,12 @@ def join_fleet(fleet: Fleet, settings: Settings, recorded: RecordedRules, lease:
 
     def activate() -> None:
         recorded.record(current.ruleset)
-        node.activated(current.ruleset.hash)
+        node.known.activated(current.ruleset.hash)
 
-    node.activate = activate
+    node.known.activate = activate
     node.join()
     try:
-        node.record_rules()
+        node.known.begin_rules()
     except BaseException:
         node.stop()
         raise

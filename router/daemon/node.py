@@ -8,39 +8,27 @@ import contextlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
+from router.daemon.known_fleet import KnownFleet
+from router.daemon.node_messages import NodeMessages
 from router.daemon.sure_leases import SureLeases
+from router.daemon.taken_over import log_taken_over
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import RouterError
 from router.observe.logging.outage import Outage
 from router.runtime.lease import Lease, lease_clock
 from router.store.contract import Store
-from router.store.fleet import (
-    Fleet,
-    FleetState,
-    Limits,
-    NodeCounts,
-    NodeFacts,
-    NodeState,
-    OwnClaims,
-    Released,
-    Share,
-    TakenOver,
-)
+from router.store.fleet import Fleet, Limits, NodeCounts, NodeFacts, OwnClaims, Share, TakenOver
 
 SURE_SECONDS = 30.0  #: between two checks for changes that no notice announced
 LOOK_SECONDS = 1.0  #: between two checks of the fleet: a pause by command reaches every node within this time
 #: shares of the lease: attempts are stopped after the first; what is left is killed after the second
 STOP_AT, END_AT = 0.75, 0.9
-TELL_SECONDS = 0.02  #: shortest time between two notices to the other nodes
 UNKNOWN_SECONDS = 3.0  #: between two searches for claims whose answer was lost; a claim must be found twice
-ACTIVATION_SECONDS = 30.0  #: limit of a reload from the record of its rules until they run
 RETENTION = "retention"  #: a task that one node does for all
 POLL = "poll "  #: before a source's name: the task to poll it
 
@@ -73,7 +61,7 @@ class Deliveries(Protocol):
 
 
 class Node:
-    """`start`, `stop` and `now_ms` belong to any thread, `due` and `breaker` to the store's and the delivery loop's."""
+    """Any thread may call what is public, except `join`: it comes before `start`."""
 
     def __init__(
         self,
@@ -90,47 +78,34 @@ class Node:
         self._facts = facts
         self._lease = lease
         self._seconds = seconds
-        self._rules = rules
+        self.known = KnownFleet(fleet, rules)
+        self._messages = NodeMessages(self.wake)
         self._deliveries: Deliveries | None = None
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
-        self._is_due = False  # something must be told to other nodes
-        self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: breakers to tell of, by target
-        self._lock = threading.Lock()
         self._sure = SureLeases(seconds)
-        self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
+        self._renew_at = self._look_at = self._unknown_at = self._sure_at = 0.0  #: by lease_clock
         self._changes = -1
+        self._alone = True  #: as the store was told: no other node lives
         self._leads = False
-        self._activated = ("", 0.0)  #: the rules recorded as the fleet's, and until when they should run here
-        self._activations = 0
         self._polls: frozenset[str] = frozenset()  #: sources that this node polls
         self.polled: Callable[[], Sequence[str]] = tuple  #: the polled sources in this node's rules
         self._renewed_at = lease_clock()
         self._outage = Outage()  #: of the database
         self._taken_over = 0  #: lost nodes whose work is all taken over
-        self.activate: Callable[[], None] = lambda: None  #: makes this node's running rules the fleet's
         self.id = 0
-        self.state: FleetState | None = None  #: as last read
 
     def join(self) -> None:
         """Become a node, before anything is claimed. Raises StoreError."""
         began = lease_clock()
-        beat = self._fleet.join(self._facts, self._told_rules(), round(self._seconds * 1000))
+        beat = self._fleet.join(self._facts, self.known.own_rules, round(self._seconds * 1000))
         self.id = beat.id
         self._sure.begin(began, beat.now, beat.server_started_at)
         self._renewed(began, beat.now)
-        self.state = self._fleet.state()
-
-    def record_rules(self) -> None:
-        """Make the rules that run here the fleet's, unless live nodes run newer ones. Raises StoreError."""
-        if self._fleet.activates(self._rules()):
-            self.activate()
-        else:
-            log.warning("the rules file here is older than the fleet's; deliveries go by the fleet's rules")
-        self.state = self._fleet.state()
+        self.known.read()
 
     def start(self, deliveries: Deliveries | None) -> None:
         """Start the node's thread. `deliveries` is None when this node delivers nothing."""
@@ -150,24 +125,10 @@ class Node:
             log.warning("the node can't leave; others take over when its lease ends", error=str(error))
         self._fleet.close()
 
-    def activated(self, rules: str) -> None:
-        """These rules, by their hash, are recorded as the fleet's, and run here in a moment. Any thread may call it."""
-        with self._lock:
-            self._activated = (rules, lease_clock() + ACTIVATION_SECONDS)
-            self._activations += 1
-            if self.state is not None:
-                self.state = replace(self.state, rules=rules)
-
-    @property
-    def runs_fleet_rules(self) -> bool:
-        """Whether the rules that run here are the fleet's."""
-        state = self.state
-        return state is None or state.rules in ("", self._rules())
-
     @property
     def fleet_rules(self) -> str:
         """The hash of the fleet's rules."""
-        return (self.state.rules if self.state is not None else "") or self._rules()
+        return self.known.rules
 
     def leads(self) -> bool:
         """Whether this node leads: it does the work that one node does for all."""
@@ -177,15 +138,11 @@ class Node:
         """Whether this node polls the source."""
         return source in self._polls and not self._lease.is_over
 
-    def peers(self) -> tuple[NodeState, ...]:
-        """The living nodes, as last read."""
-        return tuple(node for node in (self.state.nodes if self.state else ()) if node.lives)
-
     @property
     def counts(self) -> NodeCounts:
         """The node's counters, for metrics. Any thread may call it."""
         return NodeCounts(
-            alive=len(self.peers()),
+            alive=len(self.known.peers()),
             lease_seconds=self._seconds,
             lease_age=lease_clock() - self._renewed_at,
             listens=self._fleet.listens,
@@ -199,15 +156,14 @@ class Node:
 
     def due(self) -> None:
         """Tell the other nodes that a commit made deliveries due."""
-        if not self._is_due and any("delivery" in node.facts.roles for node in self.peers() if node.id != self.id):
-            self._is_due = True
-            self.wake()
+        if not self._messages.is_due and any(
+            "delivery" in node.facts.roles for node in self.known.peers() if node.id != self.id
+        ):
+            self._messages.due()
 
     def breaker(self, target: str, noted: str | None) -> None:
         """Tell the other nodes the state of a target's breaker. None: it is closed."""
-        with self._lock:
-            self._breakers[target] = noted
-        self.wake()
+        self._messages.breaker(target, noted)
 
     def wake(self) -> None:
         """Wake the node's thread."""
@@ -215,33 +171,44 @@ class Node:
             os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
-        look_at, pause = 0.0, 0.0
+        pause = 0.0
         while not self._stopping.is_set():
             try:
-                if lease_clock() >= self._renew_at:
-                    self._renew()
-                if lease_clock() >= look_at:
-                    self._look()
-                    look_at = lease_clock() + LOOK_SECONDS
-                self._tell()
+                self._work()
                 pause = 0.0
-                if self._fleet.wait(min(look_at, self._renew_at, self._next_tell()) - lease_clock(), self._wake_read):
-                    self._told()
-                    look_at = 0.0
-                self._take_wakes()
+                self._wait()
             except RouterError as error:
-                if failures := self._outage.failed(lease_clock()):
-                    log.error(
-                        "the node can't reach the database; its lease may end", error=str(error), failures=failures
-                    )
-                self._sure.lost()
-                self._renew_at = 0.0  # first of all: a standby may not know this node, and give its slots to others
-                self._polls = frozenset()  # another node may begin soon, and no result could be stored
+                self._database_failed(error)
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)
             except Exception:  # a bug must not end the lease of a node that works
                 log.exception("the node's thread failed by a fault of ours")
                 self._stopping.wait(LOOK_SECONDS)
+
+    def _work(self) -> None:
+        """Do what it is time for. Raises RouterError."""
+        if lease_clock() >= self._renew_at:
+            self._renew()
+        if lease_clock() >= self._look_at:
+            self._look()
+            self._look_at = lease_clock() + LOOK_SECONDS
+        self._messages.send(self._fleet)
+
+    def _wait(self) -> None:
+        """Wait until there is something to do, or news from another node. Raises RouterError."""
+        until = min(self._look_at, self._renew_at, self._messages.send_at)
+        if self._fleet.wait(until - lease_clock(), self._wake_read):
+            if self._deliveries is not None:
+                self._deliveries.look_again()
+            self._look_at = 0.0
+        self._take_wakes()
+
+    def _database_failed(self, error: RouterError) -> None:
+        if failures := self._outage.failed(lease_clock()):
+            log.error("the node can't reach the database; its lease may end", error=str(error), failures=failures)
+        self._sure.lost()
+        self._renew_at = 0.0  # first of all: a standby may not know this node, and give its slots to others
+        self._polls = frozenset()  # another node may begin soon, and no result could be stored
 
     def _take_wakes(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -249,7 +216,7 @@ class Node:
 
     def _renew(self) -> None:
         began = lease_clock()
-        beat = self._fleet.renew(self._told_rules(), round(self._seconds * 1000))
+        beat = self._fleet.renew(self.known.own_rules, round(self._seconds * 1000))
         if beat is None:
             log.warning("other nodes took over this node's work; it joins again")
             # By its own clock the lease may go on: the database may be another one, or this machine was paused.
@@ -272,103 +239,48 @@ class Node:
             self._deliveries.look_again()
 
     def _look(self) -> None:
+        """Read the fleet's state, and act on it. Raises RouterError."""
         read_at = time.monotonic()
-        state = self._read_state()
+        state = self.known.read()
         self._sure.looked(lease_clock(), state.now)
         changed = state.changes != self._changes or lease_clock() >= self._sure_at
         if changed:
             self._sure_at = lease_clock() + SURE_SECONDS
-        alone = sum(node.lives for node in state.nodes) <= 1
-        was_alone = len(self.peers()) <= 1
         self._changes = state.changes
-        if changed or alone is not was_alone:
+        alone = len(self.known.peers()) <= 1
+        if changed or alone is not self._alone:
+            self._alone = alone
             self._store.changed_by_others(alone=alone)
         if self._deliveries is not None:
-            self._deliveries.take_shares(
-                self._fleet.share(self._deliveries.wanted_shares(sets_limits=self.runs_fleet_rules))
-            )
+            wanted = self._deliveries.wanted_shares(sets_limits=self.known.runs_its_rules)
+            self._deliveries.take_shares(self._fleet.share(wanted))
             self._deliveries.take_breakers(state.breakers, read_at)
             if changed:
                 self._deliveries.look_again()
-            if lease_clock() >= self._unknown_at:
-                self._unknown_at = lease_clock() + UNKNOWN_SECONDS
-                if found := self._fleet.unknown(self._deliveries.claims):
-                    log.warning("claims whose answer was lost were given back", deliveries=found)
+            self._find_unknown(self._deliveries.claims)
             self._take_over()
-        self._follow_rules(state)
-        wanted = [RETENTION, *(POLL + name for name in self.polled())]
-        led = self._fleet.leads(wanted, round(self._seconds * 1000))
-        self._leads = RETENTION in led
-        self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
+        self.known.follow_rules(state)
+        self._divide_tasks()
 
-    def _told_rules(self) -> str:
-        """The rules that this node reports as its own. During a reload these are the new ones: otherwise others would
-        think that no node runs them."""
-        rules, until = self._activated
-        return rules if lease_clock() < until else self._rules()
-
-    def _read_state(self) -> FleetState:
-        while True:
-            activations = self._activations
-            state = self._fleet.state()
-            with self._lock:
-                # otherwise it may be older than rules that were activated here meanwhile
-                if activations == self._activations:
-                    self.state = state
-                    return state
-
-    def _follow_rules(self, state: FleetState) -> None:
-        """Make this node's rules the fleet's again once no node runs newer ones."""
-        mine = self._told_rules()
-        if state.rules not in ("", mine) and not any(n.rules == state.rules for n in state.nodes if n.lives):
-            log.warning("no node runs the fleet's rules any more; those that run here are the fleet's now")
-            self.activate()
+    def _find_unknown(self, claims: OwnClaims) -> None:
+        """Give back claims whose answer was lost."""
+        if lease_clock() < self._unknown_at:
+            return
+        self._unknown_at = lease_clock() + UNKNOWN_SECONDS
+        if found := self._fleet.unknown(claims):
+            log.warning("claims whose answer was lost were given back", deliveries=found)
 
     def _take_over(self) -> None:
         """Take over from nodes that are gone; only if the database was here long enough for the others to renew."""
         if not self._sure.tell(lease_clock()) or self._lease.is_over:
             return
         while (taken := self._fleet.take_over(self._sure.uncounted_before)) != TakenOver():
-            for one in taken.released:
-                _log_released(one)
-            for lost in taken.lost:
-                self._taken_over += 1
-                log.warning("node lost; others have what it had running", node=lost.name, host=lost.host)
+            log_taken_over(taken)
+            self._taken_over += len(taken.lost)
 
-    def _told(self) -> None:
-        if self._deliveries is not None:
-            self._deliveries.look_again()
-
-    def _tell(self) -> None:
-        with self._lock:
-            breakers, self._breakers = self._breakers, OrderedDict()
-        try:
-            while breakers:
-                target, noted = next(iter(breakers.items()))
-                self._fleet.put_breaker(target, noted)
-                del breakers[target]
-        finally:
-            with self._lock:  # if it can't be told now it is told later, unless something newer replaces it
-                self._breakers = OrderedDict({**breakers, **self._breakers})
-        if self._is_due and lease_clock() >= self._tell_at:
-            self._is_due = False
-            self._tell_at = lease_clock() + TELL_SECONDS
-            self._fleet.tell()
-
-    def _next_tell(self) -> float:
-        return self._tell_at if self._is_due else float("inf")
-
-
-def _log_released(one: Released) -> None:
-    log.warning(
-        "attempt settled",
-        event_id=one.event_id,
-        delivery_id=one.delivery_id,
-        rule=one.rule,
-        action=one.action,
-        target=one.target,
-        attempt=one.attempt,
-        outcome="interrupted",
-        state=one.state.value,
-        error="the node that ran it was lost",
-    )
+    def _divide_tasks(self) -> None:
+        """Agree with the other nodes on who does what one node does for all."""
+        wanted = [RETENTION, *(POLL + name for name in self.polled())]
+        led = self._fleet.leads(wanted, round(self._seconds * 1000))
+        self._leads = RETENTION in led
+        self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))

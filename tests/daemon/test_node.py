@@ -1,18 +1,21 @@
-"""A node notices that others have taken over its work, even while its own lease holds."""
+"""What a node notices of others: that they have taken over its work, and that they have joined."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import psycopg
 import pytest
 
 from router.daemon.node import Node
+from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.domain.events import Event
 from router.runtime.lease import Lease
 from router.store.fleet import NodeFacts
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 from tests.conftest import until
+from tests.store.conftest import NOW
 
 LEASE_SECONDS = 2.0
 
@@ -41,3 +44,34 @@ def test_a_node_whose_work_was_taken_over_ends_its_attempts_before_it_goes_on(
         assert not lease.lets_begin
     finally:
         node.stop()
+
+
+def test_a_node_finds_what_another_one_commits_late_once_that_has_joined(
+    store: PostgresStore,
+    postgres_store_url: str,
+    event: Callable[..., Event],
+    planned_delivery: Callable[..., PlannedDelivery],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without waiting for the checks that find everything after half a minute."""
+    monkeypatch.setattr("router.daemon.node.SURE_SECONDS", 3600.0)
+    monkeypatch.setattr("router.store.postgres.marks.FULL_LOOK_SECONDS", 3600.0)
+    store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
+    one = Node(store.fleet, store, NodeFacts("one", "host", 1, "1", ("delivery",), ()), Lease(), 60, lambda: "r1")
+    one.join()
+    one.start(None)
+    try:
+        until(one.leads)  # it has looked, and was alone
+        with closing(PostgresStore(parse_url(postgres_store_url))) as there:
+            facts = NodeFacts("two", "host", 2, "1", ("intake",), ())
+            Node(there.fleet, there, facts, Lease(), 60, lambda: "r1").join()
+
+            def finds_what_comes_late() -> bool:
+                store.append(event(received_at=NOW), [planned_delivery()], "r1").result(60)
+                assert store.claim({"ci": 1}, NOW).result(60)
+                there.append(event(received_at=NOW - 1000), [planned_delivery()], "r1").result(60)
+                return bool(store.claim({"ci": 1}, NOW).result(60))
+
+            until(finds_what_comes_late)
+    finally:
+        one.stop()
