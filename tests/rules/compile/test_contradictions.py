@@ -1,4 +1,4 @@
-"""`check` warns of conditions that no event can satisfy, and of no others."""
+"""`check` warns of a condition that no event can satisfy, and of no other condition."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +47,9 @@ Problems = Callable[[str], list[str]]
         ("$.a: {every: {gt: 5, lt: 3}}", "1:22", "nothing is gt 5 and lt 3"),
         ("$.a: [{gt: 5, lt: 3}, x]", "1:15", "nothing is gt 5 and lt 3"),
         ("path: {gt: 1}", "1:8", "gt needs a number and the field is text"),
-        ("headers.X: {contains: {a: 1}, gt: 1}", "", ""),  # an error of its own
+        ("headers.X: {contains: {a: 1}, gt: 1}", "", ""),  # another check makes this an error
         ("ip: 10.0.0.0/8", "1:1", '"10.0.0.0/8" is not an address; a network goes below cidr:'),
-        # in several conditions that hold together
+        # in several conditions that must hold together
         ("{$.a: x, all: [{$.a: y}]}", "1:10", "$.a: the value fails equals beside it"),
         ("all: [{$.a: x}, {$.a: y}]", "1:1", "$.a: the value fails equals beside it"),
         ("all: [{$.a: {gt: 5}}, {$.a: {lt: 3}}]", "1:1", "nothing is gt 5 and lt 3"),
@@ -79,7 +79,7 @@ def test_a_contradiction_gets_one_warning(problems: Problems, match: str, place:
 @each(
     "match",
     [
-        "$.a: {prefix: '1', gt: 5}",  # in a form
+        "$.a: {prefix: '1', gt: 5}",  # in the payload of a form
         "$.a: {equals: '12', gt: 5}",
         "$.a: {length: 2, gt: 5}",
         "$.a: {equals: AB, prefix: ab, ignore_case: true}",
@@ -148,4 +148,4 @@ def test_thousands_of_unreachable_rules_are_found_quickly(tmp_path: Path) -> Non
 
     loaded = Loader(REGISTRIES, {}).load(f"sources: {{s: {{verify: none}}}}\nrules:\n{rules}\n", "r", tmp_path)
 
-    assert len(loaded.problems) == MAX_PROBLEMS + 1  # the last one counts the others
+    assert len(loaded.problems) == MAX_PROBLEMS + 1  # the last warning counts the others

@@ -1,4 +1,4 @@
-"""Retry policies as a rules file makes them: layer over layer, key by key."""
+"""Retry policies of a rules file: a more specific setting replaces a more general one, key by key."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Load = Callable[[str], Loaded]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load a rules file whose one source is `a`."""
+    """Return a function that loads a rules file with the source `a`."""
     return lambda text: Loader(REGISTRIES, {}).load("sources: {a: {verify: none}}\n" + text, "rules.yaml", tmp_path)
 
 
