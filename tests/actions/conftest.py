@@ -1,4 +1,4 @@
-"""Jobs to attempt, builds to compile with, and a way to run one attempt."""
+"""Fixtures that make jobs, compile actions, and run one attempt."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ DELIVERY_ID = "018bcfe5-6800-7000-8000-000000000002"
 
 @pytest.fixture
 def job() -> Callable[..., AttemptInput]:
-    """Make a job."""
+    """Return a function that makes a job."""
 
     def make(
         payload: Any = None,
@@ -60,7 +60,7 @@ def job() -> Callable[..., AttemptInput]:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Build]:
-    """Make a build."""
+    """Return a function that makes a build."""
 
     def make(**given: Any) -> Build:
         targets = {name: TargetSpec(name, 16, None, url) for name, url in given.pop("targets", {}).items()}
@@ -72,7 +72,7 @@ def build(tmp_path: Path) -> Callable[..., Build]:
 
 @pytest.fixture
 def act(build: Callable[..., Build]) -> Callable[..., Action]:
-    """Compile an action from its options as written in YAML; it must have no faults."""
+    """Return a function that compiles an action without faults from its options."""
 
     def make(type_: str, options: dict[str, Any], **given: Any) -> Action:
         made = build(**given)
@@ -87,7 +87,7 @@ def act(build: Callable[..., Build]) -> Callable[..., Action]:
 
 @pytest.fixture
 def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
-    """The faults of an action's options, each with its place."""
+    """Return a function that lists the faults of an action's options with their places."""
 
     def find(type_: str, options: dict[str, Any], **given: Any) -> list[str]:
         made = build(**given)
@@ -101,14 +101,14 @@ def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
 
 @contextlib.asynccontextmanager
 async def open_tools(action: Action) -> AsyncIterator[Tools[Any]]:
-    """What attempts of the action's type share, for a loop that runs."""
+    """The resources that attempts of the action's type share, for the running loop."""
     async with ACTIONS[action.type].open_resources() as resources:
         yield Tools(resources)
 
 
 @pytest.fixture
 def attempt() -> Callable[..., Outcome]:
-    """Attempt once (or several times on the same connections), on a loop of its own."""
+    """Return a function that makes one attempt, or several on the same connections, on a loop of its own."""
 
     def run(action: Action, *jobs: AttemptInput) -> Outcome:
         async def once() -> Outcome:

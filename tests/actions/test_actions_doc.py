@@ -1,4 +1,4 @@
-"""docs/actions.md is true: every example is run, every key is there, and its script may run twice."""
+"""docs/actions.md is correct: every example is run, every key is documented, and its script is idempotent."""
 
 import json
 import os
@@ -22,7 +22,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```\n(.*?)```", TEXT, re.DOTALL)
 
 
 def _load(action: str, folder: Path) -> Action | list[str]:
-    """The action, or what is wrong with it."""
+    """The action, or the errors in its options."""
     rules = (
         "sources: {open: {verify: none}}\nrules:\n  - name: r\n    allow_unverified: true\n    actions:\n      -\n"
         + textwrap.indent(action, " " * 8)
@@ -35,7 +35,7 @@ def _load(action: str, folder: Path) -> Action | list[str]:
 
 
 def _claims(lines: list[str]) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Each payload with what the page says of it; none where the file does not load."""
+    """Each payload with the documented result. Empty if the documented file does not load."""
     payload: Any = None
     said: dict[str, str] = {}
     for line in lines:
@@ -72,7 +72,7 @@ def test_every_documented_example_behaves_as_shown(
             assert (found if isinstance(found, str) else json.dumps(found)) == value
 
 
-def test_no_documented_example_is_missed() -> None:
+def test_every_documented_example_is_tested() -> None:
     assert len(EXAMPLES) == TEXT.count("```yaml") >= 10
 
 
@@ -88,7 +88,7 @@ def test_the_idempotent_script_runs_its_work_once(tmp_path: Path) -> None:
     found = re.search(r"<!-- idempotent-script -->\n```sh\n(.*?)```", TEXT, re.DOTALL)
     assert found
     (tmp_path / "deploy.sh").write_text(found[1])
-    # The work fails when it meets itself, and the first time at all.
+    # The work fails if it runs twice at once, and in its first run.
     (tmp_path / "release").write_text(
         '#!/bin/sh\nset -eu\nmkdir working\necho "$1" >>log\nsleep 0.1\nrmdir working\n[ "$(wc -l <log)" -gt 1 ]\n'
     )
@@ -99,7 +99,7 @@ def test_the_idempotent_script_runs_its_work_once(tmp_path: Path) -> None:
         env = {"PATH": os.environ["PATH"], "WEBHOOK_ROUTER_DELIVERY_ID": delivery}
         return subprocess.Popen(["./deploy.sh", "4b82"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL)
 
-    assert run("d1").wait(60) == 1  # failed, so it leaves no marker
+    assert run("d1").wait(60) == 1  # the run failed, so it leaves no marker
     runs = [run("d1"), run("d1"), run("d2"), run("d1")]
 
     assert [one.wait(60) for one in runs] == [0, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""Every failure that may heal names its cause, so that `retry.on` can tell them apart."""
+"""Every retried failure has a cause, by which `retry.on` can select it."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ Serve = Callable[[Callable[[socket.socket], object]], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Hand one connection to a function; gives the URL."""
+    """Return a function that runs a server for one connection, and returns its URL."""
     opened: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
@@ -127,7 +127,7 @@ def test_a_slow_connect_has_cause_timeout(act: Make, job: Make, attempt: Attempt
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         held = [socket.socket() for _ in range(4)]
-        for one in held:  # they fill the queue of connections that nobody accepts
+        for one in held:  # these fill the queue of connections that the server does not accept
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}/"
@@ -145,7 +145,7 @@ def test_a_slow_connect_has_cause_timeout(act: Make, job: Make, attempt: Attempt
     [
         ("exit 75", (Cause.EXIT, 75)),
         ("kill -TERM $$", (Cause.SIGNAL, -15)),
-        ("sh -c 'kill -KILL $$'", (Cause.EXIT, 137)),  # the shell turns its child's signal into a code
+        ("sh -c 'kill -KILL $$'", (Cause.EXIT, 137)),  # the shell reports the signal of its child as an exit code
         ("sleep 600", (Cause.TIMEOUT, -15)),
     ],
 )

@@ -1,4 +1,4 @@
-"""What no append may write: judged by name when the rules load, by the opened file at each write."""
+"""Files that no append may write. They are checked by path when the rules load, and by the open file at each write."""
 
 import os
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def test_a_path_to_a_protected_file_is_an_error_when_the_rules_load(
         *("{argv: [git, -C, out, pull], stdin: none}", "[link.sh]"),
     ],
 )
-def test_no_append_reaches_a_program_that_rules_run(tmp_path: Path, command: str) -> None:
+def test_an_append_can_not_write_a_program_that_rules_run(tmp_path: Path, command: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "link.sh").symlink_to("out/run.sh")
     if command == "[link.sh]":
@@ -114,7 +114,7 @@ def test_no_append_reaches_a_program_that_rules_run(tmp_path: Path, command: str
     assert beside.errors == ()
 
 
-def test_files_that_scripts_are_given_as_data_may_be_appended_to(tmp_path: Path) -> None:
+def test_an_append_may_write_files_that_scripts_get_as_arguments(tmp_path: Path) -> None:
     commands = ("[./x.sh, out/a.jsonl]", "[sh, x.sh, out/a.jsonl]", "[cat, out/a.jsonl]", "[tail, -f, out/a.jsonl]")
 
     loaded = _load(
@@ -124,7 +124,7 @@ def test_files_that_scripts_are_given_as_data_may_be_appended_to(tmp_path: Path)
     assert loaded.errors == ()
 
 
-def test_no_append_reaches_the_folder_of_commands(tmp_path: Path) -> None:
+def test_an_append_can_not_write_into_the_folder_of_commands(tmp_path: Path) -> None:
     for path in ("programs/{{ payload.f }}", "programs/deep/{{ payload.f }}", "programs/x.log", "link/x.log"):
         if not (tmp_path / "link").is_symlink():
             (tmp_path / "link").symlink_to("programs")
@@ -133,7 +133,7 @@ def test_no_append_reaches_the_folder_of_commands(tmp_path: Path) -> None:
 
 
 def _hostile(folder: Path, name: str) -> None:
-    """Make `out` lead to what is protected, after the rules were loaded."""
+    """Replace `out` by a link to a protected file or folder, after the rules were loaded."""
     target = {"rules": folder / "rules.yaml", "secret": folder / "keys" / "secret", "program": folder / "go.sh"}
     kind, _, what = name.partition(" ")
     if kind == "hardlink":
@@ -148,7 +148,7 @@ def _hostile(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", [f"{k} {w}" for k in ("hardlink", "symlink", "folder") for w in ("rules", "secret", "program")]
 )
-def test_the_check_looks_at_the_open_file_and_not_at_its_name(
+def test_the_open_file_is_checked_instead_of_its_path(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "go.sh").write_text("#!/bin/sh\n")
@@ -205,7 +205,7 @@ def test_no_file_of_the_store_is_created(job: Callable[..., AttemptInput], attem
     assert list((tmp_path / "far").iterdir()) == []
 
 
-def test_a_guard_fails_only_its_own_action_of_recorded_rules(
+def test_recorded_rules_with_a_refused_append_keep_their_other_actions(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path
 ) -> None:
     text = HEAD + (
@@ -227,7 +227,7 @@ def test_a_guard_fails_only_its_own_action_of_recorded_rules(
     assert attempt(actions["r", "good"].action, job({})).kind is OutcomeKind.SUCCEEDED
 
 
-def test_recorded_rules_write_nothing_that_the_running_ones_protect(
+def test_recorded_rules_can_not_write_files_that_the_running_rules_protect(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -258,4 +258,4 @@ def test_many_protected_paths_hardly_slow_a_write(tmp_path: Path) -> None:
         for _ in range(100):
             paths.check_file(file.fileno())
 
-    assert time.thread_time() - started < 1  # without remembering: some 4 s
+    assert time.thread_time() - started < 1  # without a cache this takes some 4 s

@@ -1,4 +1,4 @@
-"""A request that is written straight to a connection is the session's, and its answer is read as the session does."""
+"""Requests that are written directly to a connection equal those of aiohttp's session, and so do their answers."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Ask = Callable[[str], Request]
 
 
 def exchange(serve: Serve, *asks: Ask, direct: bool = True, within: Any = WITHIN, limit: int = 1000) -> list[Any]:
-    """Exchange with a server one after the other: answers, or exceptions, each with whether a connection was reused."""
+    """Return a function that sends requests in turn. It gives each answer or exception, and if a connection was reused."""
 
     async def run() -> list[Any]:
         number = 0
@@ -67,14 +67,14 @@ def post(path: str = "/in", body: bytes = b"hello", method: str = "POST") -> Ask
 
 
 async def read(reader: asyncio.StreamReader) -> bytes:
-    """One request."""
+    """Read one request."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0] if b"ontent-" in head else b"0"
     return head + await reader.readexactly(int(length))
 
 
 def answering(*answers: bytes) -> Serve:
-    """A server that answers each request of a connection with the next of these."""
+    """A server that answers the requests of a connection with these answers in turn."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
         for answer in answers:
@@ -87,7 +87,7 @@ def answering(*answers: bytes) -> Serve:
 
 
 def checked_client() -> Client:
-    """A client as the daemon has it."""
+    """A client whose checks have run, as in a daemon."""
 
     async def run() -> Client:
         client = Client()
@@ -99,7 +99,7 @@ def checked_client() -> Client:
 
 
 def test_the_installed_aiohttp_works_as_expected() -> None:
-    # When this fails after an upgrade, forwards go the public way: slower, and right. See the reason in the log.
+    # If this fails after an upgrade of aiohttp, forwards use its public interface, which is slower. The log says why.
     client = checked_client()
 
     assert client.exchanges.direct
@@ -174,7 +174,7 @@ def test_forwards_use_the_public_interface_when_inner_parts_have_changed(
 def test_connections_are_not_kept_when_idle_ones_cannot_be_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As if a new version asked its pool by another method.
+    # As if a new version used another method of its pool.
     monkeypatch.setattr(client_module._Connector, "_get", aiohttp.TCPConnector._get)
     monkeypatch.setattr(ResponseHandler, "should_close", False)
 
@@ -214,7 +214,7 @@ def test_endless_interim_answers_end_the_attempt(direct: bool, code: int) -> Non
     [(error, _)] = exchange(serve, post(), direct=direct)
 
     assert isinstance(error, EndlessInterimError)
-    assert sent < 10_000  # not until the timeout
+    assert sent < 10_000  # before the timeout
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -276,8 +276,8 @@ def test_a_response_is_read_and_its_connection_kept(sent: bytes, expected: tuple
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        OK + OK,  # what nobody asked for
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000,  # more than is read
+        OK + OK,  # a second answer without a request
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000,  # longer than the part that is read
     ],
 )
 def test_an_unusable_connection_is_not_reused(sent: bytes) -> None:
@@ -324,7 +324,7 @@ def test_an_early_response_closes_the_connection(monkeypatch: pytest.MonkeyPatch
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
-        await asyncio.Event().wait()  # and reads no more
+        await asyncio.Event().wait()  # it reads nothing more
 
     monkeypatch.setattr(module, "LARGEST", 1 << 30)
     more_than_the_kernel_takes = post(body=b"x" * (32 << 20))

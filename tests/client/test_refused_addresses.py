@@ -1,4 +1,4 @@
-"""Forwards don't go to metadata and link-local addresses, however such an address is written in IPv6."""
+"""Metadata and link-local addresses are refused in each of their IPv6 notations."""
 
 import ipaddress
 
@@ -10,7 +10,7 @@ METADATA = int(ipaddress.IPv4Address("169.254.169.254"))
 
 
 def behind(prefix: str, length: int, inner: int = METADATA, suffix: int = 0) -> str:
-    """An address by RFC 6052, section 2.2: bits 64 to 71 are left out of the IPv4 address."""
+    """An IPv6 address with an embedded IPv4 address (RFC 6052, section 2.2), which skips bits 64 to 71."""
     bits = f"{int(ipaddress.IPv6Address(prefix)):0128b}"[:length] + f"{inner:032b}"
     if length < 96:
         bits = bits[:64] + "0" * 8 + bits[64:]
@@ -20,7 +20,7 @@ def behind(prefix: str, length: int, inner: int = METADATA, suffix: int = 0) -> 
 @pytest.mark.parametrize("prefix", ["2001:db8::", "64:ff9b:1::", "fd00:1234:5678::"])
 @pytest.mark.parametrize("length", [32, 40, 48, 56, 64, 96])
 def test_an_address_behind_a_nat64_prefix_is_recognized(prefix: str, length: int) -> None:
-    known = length < 96 or prefix == "64:ff9b:1::"  # behind 96 bits of any prefix each address would have one
+    known = length < 96 or prefix == "64:ff9b:1::"  # a prefix of 96 bits could be any address
     assert refused(behind(prefix, length)) is known
     assert refused(behind(prefix, length, int(ipaddress.IPv4Address("100.100.100.200")))) is known
     assert not refused(behind(prefix, length, int(ipaddress.IPv4Address("203.0.113.7"))))
@@ -64,8 +64,8 @@ def test_every_spelling_of_a_refused_address_is_refused(address: str) -> None:
     "address",
     [
         *("127.0.0.1", "10.0.0.1", "::1", "2001:db8::1", "fd12::7", "::ffff:10.0.0.1", "64:ff9b::cb00:7107"),
-        "2001:db8:1:a9fe::1",  # a network's number, and an interface's
-        "2001:db8::a9fe:1234",  # some interface's last bits
+        "2001:db8:1:a9fe::1",  # an address of a network, and one of an interface
+        "2001:db8::a9fe:1234",  # the last bits of an interface's address
         "2001:db8:a9fe:a9fe:1:2:3:4",
     ],
 )

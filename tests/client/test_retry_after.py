@@ -1,4 +1,4 @@
-"""Retry-After: seconds or a date, and no trust in anybody's clock."""
+"""Retry-After: seconds or a date. A date is compared with the answer's Date header, since clocks differ."""
 
 from email.utils import formatdate
 

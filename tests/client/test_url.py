@@ -1,4 +1,4 @@
-"""What a payload fills into a URL stays in its place."""
+"""Text of a payload can't leave its place in a URL."""
 
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ def _render(text: str, value: str = "v", hosts: tuple[str, ...] = ()) -> str:
         ("{{ secrets.chat }}", "", "https://chat.example/T0/x"),
         ("{{ secrets['chat'] }}/more/{{ payload.v }}", "é", "https://chat.example/T0/x/more/%C3%A9"),
         ("http://[::1]:9/{{ payload.v }}", "x", "http://[::1]:9/x"),
-        ("http://h/a/..;/b", "", "http://h/a/..;/b"),  # the file's own words, with nothing of a payload beside them
+        ("http://h/a/..;/b", "", "http://h/a/..;/b"),  # text of the rules file, without a template in this segment
         ("http://h/{{ payload.v }}?q=/..;/{{ payload.v }}/%252e", "x", "http://h/x?q=/..;/x/%252e"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_value_that_stays_in_its_segment_is_sent(value: str, written: str) -> 
 
 
 @each("value", CLIMBS)
-def test_a_query_may_hold_values_that_a_path_may_not(value: str) -> None:
+def test_a_query_may_have_values_that_a_path_may_not(value: str) -> None:
     assert _render("http://h/a?q={{ payload.v }}", value).startswith("http://h/a?q=")
 
 
@@ -157,7 +157,7 @@ def test_a_query_may_hold_values_that_a_path_may_not(value: str) -> None:
         ("http://h/{% for one in payload.list %}{{ one }}{% endfor %}", "payload.list"),
     ],
 )
-def test_values_that_form_dots_together_are_named_but_not_shown(text: str, names: str) -> None:
+def test_the_error_for_values_that_form_dots_together_hides_them(text: str, names: str) -> None:
     payload = {"a": ".", "b": "%2e", "ok": "main", "up": "secret/../..", "list": [".", "."]}
     values = Context({"payload": payload, "headers": {"X-Up": "..;"}, "secrets": {}})
 
@@ -198,7 +198,7 @@ def test_a_wrong_url_is_refused_when_the_rules_load(text: str, message: str) -> 
     assert message in str(caught.value)
 
 
-def test_a_payload_may_name_only_listed_hosts() -> None:
+def test_a_payload_may_choose_only_listed_hosts() -> None:
     text, hosts = "http://{{ payload.v }}/a", ("*.internal.example",)
 
     assert _render(text, "b.internal.example", hosts) == "http://b.internal.example/a"
@@ -207,7 +207,7 @@ def test_a_payload_may_name_only_listed_hosts() -> None:
             _render(text, value, hosts)
 
 
-def test_a_secret_may_hold_user_and_password() -> None:
+def test_a_secret_url_may_have_user_and_password() -> None:
     url = compile_url("{{ secrets.chat }}/x", secrets=SECRETS)
 
     assert url.render(Context({"secrets": {"chat": "https://ann:pw@h:9/"}})) == "https://ann:pw@h:9/x"

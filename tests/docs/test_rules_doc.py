@@ -92,7 +92,7 @@ def _check_plans(rules: str, events: str) -> None:
         assert bool(planned) is (line[0] == "+"), line
 
 
-def test_no_documented_example_is_missed() -> None:
+def test_every_documented_example_is_tested() -> None:
     assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
 
 

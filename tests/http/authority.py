@@ -20,7 +20,7 @@ def _name(text: str) -> x509.Name:
 
 
 class Authority:
-    """Signs with a key of its own; its certificate is in `path`."""
+    """Signs certificates with a key of its own. Its own certificate is in the file `path`."""
 
     def __init__(self, folder: Path, name: str = "test authority") -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Authority:
         ends: timedelta = timedelta(hours=1),
         password: bytes | None = None,
     ) -> TlsFiles:
-        """A key and a certificate for localhost, from and until so long from now; files of that name are replaced."""
+        """Write a key and a certificate for localhost, valid from now plus `begins` to now plus `ends`."""
         key = ec.generate_private_key(ec.SECP256R1())
         hosts = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
         certificate = self._sign(_name(name), key.public_key(), begins, ends, hosts)
@@ -82,7 +82,7 @@ class Authority:
         return made.sign(self.key, hashes.SHA256())
 
     def client(self, identity: TlsFiles | None = None) -> ssl.SSLContext:
-        """The context of a client that trusts only this authority; with `identity` it shows a certificate."""
+        """The context of a client that trusts only this authority. With `identity` it shows that certificate."""
         context = ssl.create_default_context(cafile=str(self.path))
         if identity is not None:
             context.load_cert_chain(identity.cert, identity.key)
@@ -90,7 +90,7 @@ class Authority:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """As renewal tools do: a new file takes the old one's name."""
+    """Rename a new file over the old one, as renewal tools do."""
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.chmod(0o600)

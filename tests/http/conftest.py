@@ -1,4 +1,4 @@
-"""Every server over the same handler."""
+"""Fixtures that run a handler on each HTTP server."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 
 def on_waitress(handler: Handler, **given: Any) -> WaitressServer:
-    """The handler as a WSGI application on waitress."""
+    """Run the handler as a WSGI application on waitress."""
     of_app = {name: given.pop(name) for name in ("body_limit", "answered", "answer_seconds") if name in given}
     of_app.setdefault("body_limit", lambda _: 1024 * 1024)
     settings = {"threads": 8, "connections": 1000, "largest_body": 1 << 24, **given}
@@ -32,7 +32,7 @@ def on_waitress(handler: Handler, **given: Any) -> WaitressServer:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Signs the certificates of a test run."""
+    """An authority that signs the certificates of a test run."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -58,23 +58,23 @@ def _running(kind: str, authority: Authority) -> Iterator[Serve]:
 
 @pytest.fixture(params=["asyncio", "uvloop", "tls", "waitress"])
 def serve(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
-    """Run a handler on a free port, on every server there is."""
+    """Return a function that runs a handler on a free port. The test runs once for each server."""
     yield from _running(request.param, authority)
 
 
 @pytest.fixture(params=["asyncio", "uvloop", "tls"])
 def own(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
-    """Run a handler on a free port, on our own server only: waitress is excepted in docs/security.md."""
+    """Return a function that runs a handler on our own server, since docs/security.md excepts waitress."""
     yield from _running(request.param, authority)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def plain(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
-    """Run a handler on a free port, on our own server without TLS."""
+    """Return a function that runs a handler on our own server without TLS."""
     yield from _running(request.param, authority)
 
 
 @pytest.fixture
 def waitress(authority: Authority) -> Iterator[Serve]:
-    """Run a handler on waitress only."""
+    """Return a function that runs a handler on waitress."""
     yield from _running("waitress", authority)

@@ -1,4 +1,4 @@
-"""Raw bytes to and from a listener, for tests of what no HTTP library would send."""
+"""Exchanges raw bytes with a listener, since HTTP libraries send valid requests only."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ from tests.http.tls_client import TlsClient
 
 
 class Listening(Protocol):
-    """A server of any kind."""
+    """A running server of any kind."""
 
     port: int
 
 
 def echo(request: Request) -> Reply:
-    """A handler that answers with what arrived."""
+    """A handler that answers with the request that it got."""
     found = {
         "method": request.method,
         "path": request.path,
@@ -31,7 +31,7 @@ def echo(request: Request) -> Reply:
 
 
 class Recorder:
-    """A handler that answers like `echo`, and remembers what was asked."""
+    """A handler that answers like `echo` and keeps the requests."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -50,7 +50,7 @@ TLS_PORTS: dict[int, ssl.SSLContext] = {}
 
 
 def connect(server: Listening, host: str = "127.0.0.1") -> Any:
-    """A connection to the server from a loopback address, by TLS where the server speaks it."""
+    """Connect to the server from a loopback address, with TLS if the server uses it."""
     plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS, (host, 0))
     return TlsClient(plain, TLS_PORTS[server.port]) if server.port in TLS_PORTS else plain
 
@@ -61,7 +61,7 @@ def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.
     The server may close after any part: the replies that arrived before are returned.
     """
     with connect(server, host) as connection:
-        with contextlib.suppress(OSError):  # the server has closed: what it said can still be read
+        with contextlib.suppress(OSError):  # the server has closed; its replies can still be read
             for part in parts:
                 connection.sendall(part)
             if close:
@@ -70,7 +70,7 @@ def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.
 
 
 def rest(connection: socket.socket | TlsClient) -> bytes:
-    """Read until the server closes. A reset after a reply is a close; a reset instead of a reply is an error."""
+    """Read until the server closes. A reset after a reply counts as a close, a reset before it is an error."""
     received = bytearray()
     try:
         while part := connection.recv(65536):
@@ -82,12 +82,12 @@ def rest(connection: socket.socket | TlsClient) -> bytes:
 
 
 def get(path: str = "/", *headers: str, version: str = "1.1") -> bytes:
-    """A GET that ends its connection."""
+    """The bytes of a GET request that closes its connection."""
     lines = [f"GET {path} HTTP/{version}", "Host: x", "Connection: close", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def status(answer: bytes) -> int:
-    """Of the first reply."""
+    """The status of the first reply."""
     assert answer.startswith(b"HTTP/1."), answer
     return int(answer.split()[1])

@@ -1,4 +1,4 @@
-"""A flood that takes all connections keeps no other sender out."""
+"""Other senders are served while a flood takes all connections."""
 
 import contextlib
 import itertools
@@ -22,18 +22,19 @@ from tests.http.talking import connect, get, rest, status, talk
 
 Serve = Callable[..., Any]
 LIMIT = 128
-SOON = 10.0  #: s in which a legitimate sender has its reply; without room it would wait for the flood's deadlines
+#: s; a legitimate sender has its reply sooner. Without a free connection it waits for the deadlines of the flood.
+SOON = 10.0
 FEW = "127.0.0.{}"
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def handler(request: Request) -> Reply:
-    """Takes one path only."""
+    """Accept one path, and refuse the others."""
     return Reply(202, b"accepted") if request.path == "/right" else Reply(404, b"")
 
 
 def flood(port: int, first: bytes, more: bytes, addresses: int, over: threading.Event) -> None:
-    """Hold as many connections as can be had until it is over, and open new ones for those that are cut."""
+    """Hold as many connections as possible until `over` is set. Replace each connection that the server closes."""
     hosts = itertools.cycle(range(2, 2 + addresses))
     held: list[socket.socket] = []
     while not over.is_set():
@@ -49,14 +50,14 @@ def flood(port: int, first: bytes, more: bytes, addresses: int, over: threading.
         while len(held) > 2 * LIMIT:
             held.pop(0).close()
         if len(held) > LIMIT:
-            over.wait(0.001)  # some thousand connections a second
+            over.wait(0.001)  # for at most some thousand connections a second
     for one in held:
         one.close()
 
 
 @contextlib.contextmanager
 def flooded(server: Any, first: bytes, more: bytes, addresses: int) -> Iterator[None]:
-    """A server with all connections taken."""
+    """Run a server whose connections are all taken by a flood."""
     over = threading.Event()
     flooder = threading.Thread(target=flood, args=(server.port, first, more, addresses, over))
     flooder.start()
@@ -91,7 +92,7 @@ def test_a_legitimate_sender_is_served_at_once_during_a_flood(plain: Serve, kind
             assert status(talk(server, get("/right"), close=False, host=host)) == 202
             took.append(time.monotonic() - began)
         kept.sendall(GET % b"right")
-        assert b" 202 " in kept.recv(1000)  # it had an accepted request, so others were cut
+        assert b" 202 " in kept.recv(1000)  # it had an accepted request, so the server closed other connections
 
     assert max(took) < SOON
     assert server.connections()[0] <= LIMIT
@@ -109,12 +110,12 @@ def test_connections_are_kept_while_no_other_sender_waits(own: Serve) -> None:
         one.close()
 
 
-def test_the_address_that_holds_most_is_cut_first(own: Serve) -> None:
+def test_the_address_with_the_most_connections_loses_one_first(own: Serve) -> None:
     server = own(handler, connections=LIMIT)
     few = [connect(server, "127.0.0.3") for _ in range(4)]
     many = [connect(server) for _ in range(LIMIT - 4)]
     until(lambda: server.connections()[0] == LIMIT)
-    threading.Event().wait(2 * GRACE_SECONDS)  # new ones are let be
+    threading.Event().wait(2 * GRACE_SECONDS)  # the server keeps new connections for a while
 
     more = [connect(server, "127.0.0.4") for _ in range(8)]
     for one in [*few, *more, many[-1]]:
@@ -130,7 +131,7 @@ def _has(futures: list[Any], number: int) -> bool:
     return len(futures) > number
 
 
-def test_a_request_under_way_is_never_cut_and_the_others_wait(plain: Serve) -> None:
+def test_a_connection_with_a_running_request_is_never_closed_and_others_wait(plain: Serve) -> None:
     futures: list[Future[None]] = []
 
     def later(_: Request) -> Pending:
@@ -142,7 +143,7 @@ def test_a_request_under_way_is_never_cut_and_the_others_wait(plain: Serve) -> N
     for one in held:
         one.sendall(get("/right"))
     until(lambda: len(futures) == 4)
-    threading.Event().wait(0.3)  # a stretch of time in which nobody may be let in
+    threading.Event().wait(0.3)  # the time in which no other connection may be accepted
     assert len(futures) == 4
     assert server.connections()[0] == 4
     for number in range(6):
@@ -193,7 +194,7 @@ def test_reaching_the_limit_of_connections_is_logged_once(own: Serve) -> None:
     assert [line["connections"] for line in told] == [8]
 
 
-def test_a_flood_on_waitress_keeps_no_sender_out(waitress: Serve) -> None:
+def test_other_senders_are_served_during_a_flood_on_waitress(waitress: Serve) -> None:
     server = waitress(handler, connections=8)
     with contextlib.ExitStack() as stack:
         held = []
@@ -202,7 +203,7 @@ def test_a_flood_on_waitress_keeps_no_sender_out(waitress: Serve) -> None:
             one.sendall(b"GET /right HTTP/1.1\r\nHost: x\r\nX: ")
             held.append(one)
         assert status(talk(server, get("/right"), close=False)) == 202
-        with contextlib.suppress(ConnectionResetError):  # the first ones are gone
+        with contextlib.suppress(ConnectionResetError):  # the first ones were closed
             assert not held[0].recv(1)
 
 

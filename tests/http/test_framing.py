@@ -1,4 +1,4 @@
-"""The reader never guesses where a request ends, and refuses invalid requests at once."""
+"""The reader never guesses where a request ends, and refuses an invalid request at once."""
 
 import contextlib
 import json
@@ -129,7 +129,7 @@ def test_invalid_http_gets_a_problem_without_the_senders_text(own: Serve, reques
     seen = Recorder()
     server = own(seen)
 
-    answer = talk(server, request_, AFTER, close=False)  # the server ends the connection
+    answer = talk(server, request_, AFTER, close=False)  # the server closes the connection
 
     assert status(answer) == expected
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -141,7 +141,9 @@ def test_invalid_http_gets_a_problem_without_the_senders_text(own: Serve, reques
 
 
 @pytest.mark.parametrize(("request_", "expected"), REFUSED[:3] + REFUSED[40:60])
-def test_requests_are_parsed_alike_however_their_bytes_are_split(own: Serve, request_: bytes, expected: int) -> None:
+def test_requests_are_parsed_in_the_same_way_however_their_bytes_are_split(
+    own: Serve, request_: bytes, expected: int
+) -> None:
     server = own(echo)
     with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -150,12 +152,12 @@ def test_requests_are_parsed_alike_however_their_bytes_are_split(own: Serve, req
                 connection.sendall(request_[at : at + 1])
             connection.sendall(request_[200:])
         except OSError:
-            pass  # refused already
+            pass  # the request was refused already
 
         assert status(rest(connection)) == expected
 
 
-#: What waitress takes: the table of servers in docs/security.md names these. All else it refuses, or never answers.
+#: Requests that waitress accepts. The table of servers in docs/security.md names them.
 WAITRESS_TAKES = {
     "trailers that frame": [CHUNKED + HELLO + b"0\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n"],
     "any number of headers": [GET + b"X: hush\r\n" * 100 + b"\r\n"],
@@ -183,12 +185,12 @@ WAITRESS_TAKES = {
 
 
 @pytest.mark.parametrize("request_", [request for request, _ in REFUSED])
-def test_waitress_refuses_the_same_except_documented_cases(waitress: Serve, request_: bytes) -> None:
+def test_waitress_refuses_the_same_requests_except_documented_ones(waitress: Serve, request_: bytes) -> None:
     seen = Recorder()
     server = waitress(seen)
 
     with connect(server) as connection:
-        with contextlib.suppress(OSError):  # it resets those that still send
+        with contextlib.suppress(OSError):  # it resets connections whose sender still sends
             connection.sendall(request_)
             connection.shutdown(socket.SHUT_WR)
             rest(connection)
@@ -261,7 +263,7 @@ def test_an_upgrade_request_may_have_the_largest_number_of_headers(own: Serve) -
     assert status(talk(own(echo), most + b"X-More: 1\r\n\r\nhello", close=False)) == 431
 
 
-def test_a_body_up_to_its_paths_limit_is_accepted_and_one_byte_more_is_refused(serve: Serve) -> None:
+def test_a_body_may_have_exactly_the_limit_of_its_path(serve: Serve) -> None:
     limits = {"/small": 1000, "/large": 2000}
     server = serve(echo, body_limit=lambda path: limits.get(path, 10))
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -269,7 +271,7 @@ def test_a_body_up_to_its_paths_limit_is_accepted_and_one_byte_more_is_refused(s
     for path, limit in ((b"/small", 1000), (b"/large", 2000), (b"/else", 10)):
         assert b'"length": %d' % limit in talk(server, head % (path, limit), b"x" * limit)
         assert status(talk(server, head % (path, limit + 1), b"x" * (limit + 1), close=False)) == 413
-    limits["/small"] = 3000  # as a reload may
+    limits["/small"] = 3000  # a reload may change the limit
     assert b'"length": 3000' in talk(server, head % (b"/small", 3000), b"x" * 3000)
 
 
@@ -279,7 +281,7 @@ def test_a_body_announced_as_too_large_is_refused_before_it_arrives(own: Serve) 
     assert status(talk(server, HEAD + b"Content-Length: 1001\r\n\r\n", close=False)) == 413
 
 
-def test_a_chunked_body_is_bounded_as_it_arrives(serve: Serve) -> None:
+def test_the_size_of_a_chunked_body_is_checked_as_it_arrives(serve: Serve) -> None:
     server = serve(echo, body_limit=lambda _: 1000)
     head = CHUNKED.replace(b"Host: x", b"Host: x\r\nConnection: close")
     chunk = b"64\r\n" + b"x" * 100 + b"\r\n"
@@ -331,7 +333,7 @@ def test_a_100_continue_comes_after_earlier_replies(own: Serve) -> None:
         assert b'"length": 5' in rest(connection)
 
 
-def test_a_body_without_room_on_the_disk_gets_503(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_fit_on_the_disk_gets_503(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     server = own(echo, body_limit=lambda _: 1 << 24)
     head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
@@ -372,7 +374,7 @@ def test_a_request_that_ends_in_the_middle_gets_400(own: Serve) -> None:
     assert talk(server, b"\r\n") == b""
 
 
-# Differential: what our reader takes, h11 has to understand likewise.
+# Differential tests: h11 must read the accepted requests in the same way.
 
 _TOKENS = ("GET", "POST", "PUT", "get", "P(", "", " ", "\x0b", "é")
 _TARGETS = (
@@ -413,7 +415,7 @@ _BODIES = st.sampled_from((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"hello, a
 
 
 def _ours(data: bytes, step: int) -> list[tuple[str, str, list[tuple[str, str]], bytes]] | None:
-    """The whole requests that our reader finds; None if it refuses one."""
+    """The complete requests that our reader finds, or None if it refuses one."""
     reader = Reader(lambda _: 1000)
     for at in range(0, len(data), step):
         reader.feed(data[at : at + step])
@@ -426,12 +428,12 @@ def _ours(data: bytes, step: int) -> list[tuple[str, str, list[tuple[str, str]],
 
 
 def _as_h11(name: str, value: str) -> tuple[str, str]:
-    """h11 writes the names of transfer codings in lower case."""
+    """Write a header as h11 does, with the names of transfer codings in lower case."""
     return (name, value.lower()) if name.lower() == "transfer-encoding" else (name, value)
 
 
 def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, str]], bytes]]:
-    """The first so many requests, as h11 finds them. Raises h11.RemoteProtocolError."""
+    """The first `number` requests that h11 finds. Raises h11.RemoteProtocolError."""
     found = []
     for _ in range(number):
         connection = h11.Connection(h11.SERVER)
@@ -449,7 +451,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
 
 @examples(250)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
-def test_h11_reads_accepted_requests_alike(head: str, body: bytes, step: int) -> None:
+def test_h11_reads_generated_requests_in_the_same_way(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body
 
     ours = _ours(data, step)
@@ -468,7 +470,7 @@ def test_h11_reads_accepted_requests_alike(head: str, body: bytes, step: int) ->
         HEAD + b"Content-Length: 5\r\n\r\nhello" + GET + b"\r\n" + CHUNKED + HELLO + END,
     ],
 )
-def test_h11_reads_usual_requests_alike(request_: bytes) -> None:
+def test_h11_reads_usual_requests_in_the_same_way(request_: bytes) -> None:
     ours = _ours(request_, 100_000)
 
     assert ours

@@ -1,17 +1,17 @@
-"""The log of refused requests is bounded, and says what it left out."""
+"""The log of refused requests is limited, and counts the lines that it omits."""
 
 from structlog.testing import capture_logs
 
 from router.http.refusals import ALL_LINES, KIND_LINES, KINDS, TOLD_SECONDS, Refusals
 
 
-def test_a_flood_of_one_kind_is_a_few_lines_and_a_count() -> None:
+def test_a_flood_of_one_kind_gives_a_few_lines_and_a_count() -> None:
     now = [100.0]
     refusals = Refusals(clock=lambda: now[0])
     with capture_logs() as lines:
         for _ in range(1000):
             refusals.tell("github", 401, "signature", "192.0.2.1", "POST")
-        refusals.tell("gitlab", 401, "signature", "192.0.2.1", "POST")  # another kind is told of all the same
+        refusals.tell("gitlab", 401, "signature", "192.0.2.1", "POST")  # another kind is logged at once
         assert len(lines) == KIND_LINES + 1
         now[0] += 1.0
         refusals.tell("github", 401, "signature", "192.0.2.2", "POST")
@@ -22,7 +22,7 @@ def test_a_flood_of_one_kind_is_a_few_lines_and_a_count() -> None:
     }  # fmt: skip
 
 
-def test_left_out_log_lines_are_counted_without_further_requests() -> None:
+def test_omitted_log_lines_are_counted_without_further_requests() -> None:
     now = [100.0]
     refusals = Refusals("admin", clock=lambda: now[0])
     with capture_logs() as lines:
@@ -42,7 +42,7 @@ def test_left_out_log_lines_are_counted_without_further_requests() -> None:
     ]  # fmt: skip
 
 
-def test_many_kinds_are_bounded_together() -> None:
+def test_the_lines_of_many_kinds_have_a_common_limit() -> None:
     now = [100.0]
     refusals = Refusals(clock=lambda: now[0])
     with capture_logs() as lines:
@@ -56,4 +56,4 @@ def test_many_kinds_are_bounded_together() -> None:
     assert len(told) == ALL_LINES
     assert len(refusals._kinds) == KINDS
     assert len(lines) - len(told) == KIND_LINES + 1
-    assert rest == 9 * KINDS - ALL_LINES + KIND_LINES  # the others of those that are remembered come later
+    assert rest == 9 * KINDS - ALL_LINES + KIND_LINES  # the other remembered kinds are logged later

@@ -1,4 +1,4 @@
-"""A path has one form, on every server."""
+"""A path has one accepted spelling, on every server."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""TLS on our own server: handshakes, clients' certificates, renewal, and what a sender can do to it."""
+"""TLS on our own server: handshakes, client certificates, renewal, and hostile senders."""
 
 import asyncio
 import os
@@ -31,12 +31,12 @@ from tests.http.tls_client import TlsClient
 
 Start = Callable[..., Server]
 LIMIT = 64
-SOON = 8.0  #: s in which a legitimate sender has its reply; without room it would wait for HANDSHAKE_SECONDS
+SOON = 8.0  #: s until a legitimate sender must have its reply; without a free connection it waits for HANDSHAKE_SECONDS
 
 
 @pytest.fixture(params=LOOPS)
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    """Run an echo server by TLS on a free port."""
+    """Return a function that runs an echo server with TLS on a free port."""
     servers: list[Server] = []
 
     def run(certificate: Certificate, **given: Any) -> Server:
@@ -70,7 +70,7 @@ def _serial(client: TlsClient) -> bytes:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_1_2_and_1_3_are_spoken(start: Start, authority: Authority, version: ssl.TLSVersion) -> None:
+def test_tls_1_2_and_1_3_are_accepted(start: Start, authority: Authority, version: ssl.TLSVersion) -> None:
     context = authority.client()
     context.minimum_version = context.maximum_version = version
 
@@ -87,7 +87,7 @@ def test_tls_1_1_is_refused(start: Start, authority: Authority) -> None:
         _ask(start(Certificate(authority.issue())), context)
 
 
-def test_a_client_may_ask_for_http_2_and_gets_http_1(start: Start, authority: Authority) -> None:
+def test_a_client_that_offers_http_2_gets_http_1(start: Start, authority: Authority) -> None:
     context = authority.client()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with TlsClient(_plain(start(Certificate(authority.issue()))), context) as client:
@@ -95,7 +95,7 @@ def test_a_client_may_ask_for_http_2_and_gets_http_1(start: Start, authority: Au
         assert client.tls.selected_alpn_protocol() == "http/1.1"
 
 
-def test_plain_http_on_a_tls_port_is_told_to_use_https(start: Start, authority: Authority) -> None:
+def test_the_answer_to_plain_http_on_a_tls_port_says_to_use_https(start: Start, authority: Authority) -> None:
     counted: list[tuple[str, int]] = []
     server = start(Certificate(authority.issue()), answered=lambda path, status: counted.append((path, status)))
     with _plain(server) as connection:
@@ -107,7 +107,7 @@ def test_plain_http_on_a_tls_port_is_told_to_use_https(start: Start, authority: 
     assert counted == [("", 400)]
 
 
-def test_a_request_may_come_in_many_records_and_its_reply_too(start: Start, authority: Authority) -> None:
+def test_requests_and_replies_may_have_many_tls_records(start: Start, authority: Authority) -> None:
     body = os.urandom(300_000)
     head = b"POST /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     with TlsClient(_plain(start(Certificate(authority.issue()))), authority.client()) as client:
@@ -116,7 +116,7 @@ def test_a_request_may_come_in_many_records_and_its_reply_too(start: Start, auth
         assert b'"length": 300000' in rest(client)
 
 
-# Clients' certificates.
+# Client certificates.
 
 
 def _refused(lines: list[Any]) -> list[Any]:
@@ -129,7 +129,7 @@ def _closed(authority: Authority) -> Certificate:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_only_clients_of_the_authority_are_let_in(
+def test_only_clients_with_a_certificate_of_the_authority_are_accepted(
     start: Start, authority: Authority, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     server = start(_closed(authority))
@@ -158,7 +158,7 @@ def test_only_clients_of_the_authority_are_let_in(
         assert (line["reason"], line["status"], line["ip"]) == (f"TLS: {fault}", None, "127.0.0.1")
 
 
-def test_a_client_shows_its_certificate_at_each_connection(start: Start, authority: Authority) -> None:
+def test_the_handler_gets_the_certificate_of_each_connection(start: Start, authority: Authority) -> None:
     context = authority.client(authority.issue("client"))
     server = start(_closed(authority))
     with TlsClient(_plain(server), context) as client:
@@ -172,7 +172,7 @@ def test_a_client_shows_its_certificate_at_each_connection(start: Start, authori
 # Renewal.
 
 
-def test_new_connections_get_the_renewed_certificate_and_old_ones_go_on(start: Start, authority: Authority) -> None:
+def test_new_connections_get_the_renewed_certificate_and_old_ones_stay_open(start: Start, authority: Authority) -> None:
     certificate = Certificate(authority.issue())
     server = start(certificate)
     with TlsClient(_plain(server), authority.client()) as old:
@@ -259,7 +259,7 @@ def test_an_unusable_file_is_named_with_the_cure(tmp_path: Path, name: str) -> N
     assert "hush" not in str(caught.value)
 
 
-# What a sender can do.
+# Hostile senders.
 
 
 def _client_hello(context: ssl.SSLContext) -> bytes:
@@ -270,20 +270,22 @@ def _client_hello(context: ssl.SSLContext) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["silent", "half a hello", "waiting after the hello", "silent after the handshake"])
-def test_half_open_handshakes_keep_no_sender_out(start: Start, authority: Authority, kind: str) -> None:
+def test_other_senders_are_served_during_many_half_open_handshakes(
+    start: Start, authority: Authority, kind: str
+) -> None:
     server = start(Certificate(authority.issue()), connections=LIMIT)
     context = authority.client()
     hello = _client_hello(context)
     with ExitStack() as stack:
         for _ in range(2 * LIMIT):
             one = stack.enter_context(_plain(server))
-            with suppress(OSError):  # it may be cut already
+            with suppress(OSError):  # the server may have closed it already
                 if kind == "silent after the handshake":
                     TlsClient(one, context).shake_hands()
                 elif kind != "silent":
                     one.sendall(hello[:100] if kind == "half a hello" else hello)
         until(lambda: server.connections()[0] >= LIMIT - 2)
-        threading.Event().wait(2 * GRACE_SECONDS)  # new ones are not cut
+        threading.Event().wait(2 * GRACE_SECONDS)  # the server does not close new ones
         took = []
         for _ in range(10):
             began = time.monotonic()
@@ -309,7 +311,7 @@ def test_a_handshake_has_a_deadline(
     assert [line["reason"] for line in lines] == ["TLS: the handshake took too long"]
 
 
-def test_damaged_records_end_only_their_connection(start: Start, authority: Authority) -> None:
+def test_damaged_records_close_only_their_connection(start: Start, authority: Authority) -> None:
     chance = random.Random(7)
     server = start(Certificate(authority.issue()))
     context = authority.client()
@@ -338,7 +340,7 @@ def test_damaged_records_end_only_their_connection(start: Start, authority: Auth
 def test_a_request_truncated_by_the_end_of_tls_is_refused(start: Start, authority: Authority) -> None:
     with TlsClient(_plain(start(Certificate(authority.issue()))), authority.client()) as client:
         client.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
-        client.plain.shutdown(socket.SHUT_WR)  # without TLS's own end
+        client.plain.shutdown(socket.SHUT_WR)  # without the closing alert of TLS
 
         assert status(rest(client)) == 400
 
@@ -358,4 +360,4 @@ def test_a_tls_connection_takes_little_memory(authority: Authority) -> None:
         held = resident() - before
     server.stop(1)
 
-    assert held / 200 < 200_000  # of both sides, which are in this process
+    assert held / 200 < 200_000  # of both ends, since both are in this process

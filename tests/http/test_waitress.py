@@ -1,4 +1,4 @@
-"""waitress, corrected where it needs it, and the handler as an application of any WSGI server."""
+"""waitress with our corrections, and the handler as an application of any WSGI server."""
 
 import io
 import itertools
@@ -20,16 +20,16 @@ from tests.http.talking import echo, get, status, talk
 Serve = Callable[..., Any]
 
 
-def test_a_worker_at_work_does_not_make_the_loop_spin(waitress: Serve) -> None:
+def test_the_loop_sleeps_while_a_worker_handles_a_request(waitress: Serve) -> None:
     made = waitress(echo)._server.channel_class
     channel = made.__new__(made)
     channel.total_outbufs_len = 100
     channel.will_close = channel.close_when_flushed = False
 
     channel.requests = [object()]
-    assert HTTPChannel.writable(channel)  # so waitress needs it still
+    assert HTTPChannel.writable(channel)  # so waitress still needs the correction
     assert not channel.writable()
-    channel.total_outbufs_len = 1 << 24  # a worker waits until some of it is written
+    channel.total_outbufs_len = 1 << 24  # a worker waits until a part of it is written
     assert channel.writable()
     channel.requests = []
     assert channel.writable()
@@ -53,7 +53,7 @@ class _Other:
 
 
 @pytest.mark.parametrize("channel_class", [_Mended, _Other, None])
-def test_an_unknown_waitress_is_used_unchanged(channel_class: Any) -> None:
+def test_a_waitress_with_another_structure_is_used_unchanged(channel_class: Any) -> None:
     class Server:
         pass
 
@@ -125,10 +125,10 @@ def test_the_loop_sleeps_while_nothing_happens() -> None:
     server.start()
     try:
         answered = threading.Event()
-        while next(turns) == 0:  # the loop runs
+        while next(turns) == 0:  # the loop is running
             time.sleep(0.01)
         before = next(turns)
-        answered.wait(0.3)  # nothing sets it: the time in which a busy loop would turn thousands of times
+        answered.wait(0.3)  # nothing sets it; a busy loop would run thousands of times meanwhile
 
         assert next(turns) - before < 10
     finally:

@@ -1,4 +1,4 @@
-"""A TLS client on a plain socket, which can close one direction alone: the standard library's SSLSocket can't."""
+"""A TLS client that can close one direction of its connection, which ssl.SSLSocket can't."""
 
 import contextlib
 import socket
@@ -11,14 +11,14 @@ READ_BYTES = 64 * 1024
 
 
 class TlsClient:
-    """Used like the socket that it wraps. The handshake comes with the first byte that is sent or read."""
+    """Wraps a socket and is used like it. The handshake happens with the first byte that is sent or read."""
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
         self.plain = plain
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
         self._is_open = False
-        self._lock = threading.RLock()  # one thread may send while another reads; OpenSSL takes one call at a time
+        self._lock = threading.RLock()  # one thread may send while another reads, and OpenSSL allows one call at a time
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)
@@ -64,7 +64,7 @@ class TlsClient:
                 return b""
 
     def shutdown(self, _: int) -> None:
-        """Send no more; what comes is still read."""
+        """Close the sending direction. Reading is still possible."""
         self.shake_hands()
         with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()

@@ -1,4 +1,4 @@
-"""Rules, a store and requests for the intake's tests."""
+"""Fixtures with rules, a store and requests for the tests of the intake."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +21,10 @@ NOW = 1_700_000_000_000
 
 
 class WaitingReceiver(Receiver):
-    """A receiver that can wait for the reply, as a server does."""
+    """A receiver whose `receive` waits for the reply, as a server does."""
 
     def receive(self, request: Request, seconds: float = 10.0) -> Reply:
-        """The reply to a request, 503 when its commit takes longer than that."""
+        """The reply to a request, or 503 when the commit takes longer than `seconds`."""
         reply = self.handle(request)
         return reply.reply(seconds) if isinstance(reply, Pending) else reply
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., WaitingReceiver]:
-    """A receiver on a rules text."""
+    """Return a function that makes a receiver with rules."""
 
     def make(rules: str, **environ: str) -> WaitingReceiver:
         ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
@@ -51,7 +51,7 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., WaitingReceive
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Run a receiver on a free port."""
+    """Return a function that runs a receiver on a free port."""
     servers: list[Server] = []
 
     def run(made: Receiver, **given: Any) -> Server:
@@ -67,7 +67,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def make_request() -> Callable[..., Request]:
-    """Make a request."""
+    """Return a function that makes a request."""
 
     def make(body: bytes = b"{}", **given: Any) -> Request:
         defaults: dict[str, Any] = {

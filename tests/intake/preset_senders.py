@@ -1,6 +1,6 @@
-"""Senders of presets, written from the providers' documentation alone: nothing of the router is used here.
+"""Senders of presets, written from the documentation of the providers, without code of the router.
 
-They make the vectors of presets.yaml that no provider published (`origin: made`), and the requests of the mutation tests.
+They make the vectors of presets.yaml with `origin: made`, and the requests of the mutation tests.
 """
 
 import base64
@@ -22,11 +22,11 @@ ISO = "2023-11-14T22:13:20Z"
 UUID = "0b6c2e6e-7d6f-4c1b-9a55-3a8f1d1f0c11"
 HOOKS = "https://hooks.example.com/hooks/"
 Pairs = tuple[tuple[str, str], ...]
-Sender = Callable[[bytes, bytes], Pairs]  #: from the key and the body to the headers
+Sender = Callable[[bytes, bytes], Pairs]  #: makes the headers from the key and the body
 
 
 def mac(key: bytes, message: bytes, name: str = "sha256") -> bytes:
-    """HMAC by its definition (RFC 2104), since the router uses the library's."""
+    """HMAC by its definition (RFC 2104), since the router uses the standard library."""
     size = hashlib.new(name).block_size
     key = (hashlib.new(name, key).digest() if len(key) > size else key).ljust(size, b"\0")
     inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in key) + message).digest()
@@ -50,7 +50,7 @@ def token_in(header: str, prefix: str = "") -> Sender:
 
 
 def timed(header: str, form: str, between: bytes = b".") -> Sender:
-    """`form` has {t} and {s}."""
+    """A sender whose header has the form `form`, with {t} for the time and {s} for the signature."""
 
     def send(key: bytes, body: bytes) -> Pairs:
         signature = mac(key, str(SECONDS).encode() + between + body).hex()
@@ -131,12 +131,12 @@ def ec_key(seed: bytes) -> ec.EllipticCurvePrivateKey:
 
 @cache
 def rsa_key(seed: bytes) -> rsa.RSAPrivateKey:
-    """A key of 2,048 bits that is the same in each run, of two of the largest primes below 2**1024: for tests alone."""
+    """A key of 2,048 bits that is the same in each run, made of two of the largest primes below 2**1024."""
     one, two = {b"new key": (105, 179), b"old key": (105, 1397)}.get(seed, (179, 1397))
     p, q, e = 2**1024 - one, 2**1024 - two, 65537
     d = pow(e, -1, (p - 1) * (q - 1))
     numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(e, p * q))
-    return numbers.private_key(unsafe_skip_rsa_key_validation=True)  # which takes longer than all that it signs
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)  # the check takes longer than all signatures
 
 
 def ec_public(seed: bytes) -> str:
@@ -193,7 +193,7 @@ def sendgrid(key: bytes, body: bytes) -> Pairs:
     return ((f"{name}-Timestamp", str(SECONDS)), (f"{name}-Signature", b64(signature)))
 
 
-#: Presets whose vectors are made here. Signatures of the elliptic curve differ each time; their vectors are kept.
+#: Presets whose vectors are made here. ECDSA signatures differ each time, so those vectors are kept.
 SENDERS: dict[str, Sender] = {
     "github": hex_in("X-Hub-Signature-256", "sha256="),
     "stripe": timed("Stripe-Signature", "t={t},v0=00,v1={s}"),
@@ -260,7 +260,7 @@ SENDERS: dict[str, Sender] = {
 }
 
 
-#: How a preset's secret is written, where it is not the key itself.
+#: The written form of a preset's secret, if it is not the key itself.
 def written_key(name: str, key: bytes) -> str:
     if name in ("svix", "clerk", "resend", "openai", "supabase"):
         return "whsec_" + b64(key)
@@ -272,7 +272,7 @@ def written_key(name: str, key: bytes) -> str:
 
 
 def certificate(key: bytes) -> bytes:
-    """A certificate of the RSA key, by itself."""
+    """A self-signed certificate of the RSA key."""
     from datetime import UTC, datetime
 
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
@@ -283,7 +283,7 @@ def certificate(key: bytes) -> bytes:
 
 
 def paypal(key: bytes, body: bytes, **changed: str) -> Pairs:
-    """The headers of a PayPal event, signed by its documentation. zlib's CRC-32 is that of the documentation."""
+    """The headers of a PayPal event, signed as documented. The documentation's CRC-32 is that of zlib."""
     sent = {"id": "69cd13f0-d67a-11e5-baa3-778b53f4ae55", "time": ISO, "webhook": WEBHOOK_ID, **changed}
     message = f"{sent['id']}|{sent['time']}|{sent['webhook']}|{zlib.crc32(body)}".encode()
     signature = rsa_key(key).sign(message, padding.PKCS1v15(), hashes.SHA256())
@@ -303,7 +303,7 @@ CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-
 
 
 def sns(key: bytes, version: str = "2", **changed: str) -> bytes:
-    """The body of an SNS message, signed by its documentation: names and values, sorted, a line each."""
+    """The body of an SNS message, signed as documented: sorted names and values, one a line."""
     message = {
         "Type": "Notification",
         "MessageId": UUID,

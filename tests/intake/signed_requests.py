@@ -1,4 +1,4 @@
-"""Senders of every scheme: how each signs, and every way in which what it sends could be wrong."""
+"""Signed requests of every scheme, and all mutations of them."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ NOW = 1_700_000_000_000
 BODY = b'{"hello": "w\xc3\xb6rld"}'
 FORM = b"CallSid=CA1234&From=%2B14158675309&Body=two+words&Media="
 KEYS = ["new key", "old key"]
-KEYS_FOLDER = Path(__file__).parent / "keys"  #: public keys of these senders
+KEYS_FOLDER = Path(__file__).parent / "keys"  #: the public keys of these senders
 
 
 def whsec(key: str) -> str:
@@ -61,7 +61,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Case:
-    """A scheme with options, and how its sender signs."""
+    """A scheme with options, and the function that signs for it."""
 
     scheme: str
     options: dict[str, Any]
@@ -103,7 +103,7 @@ def _raw(der: bytes) -> bytes:
 
 
 def preset_case(name: str, sender: Sender) -> Case:
-    """The requests of a preset's sender."""
+    """The case of a preset, signed by its sender."""
     preset = presets()[name]
     given: dict[str, Any] = {**preset.example}
     kinds = {"svix": "_WHSEC", "clerk": "_WHSEC", "resend": "_WHSEC", "openai": "_WHSEC", "supabase": "_WHSEC"}

@@ -1,4 +1,4 @@
-"""gzip bodies are decoded up to the source's size limit; the signature covers what the rules file says."""
+"""gzip bodies are decoded up to the source's size limit. The signature covers the bytes that the rules file names."""
 
 import gzip
 import hmac
@@ -106,7 +106,7 @@ def test_decoding_a_gzip_bomb_stops_at_the_limit() -> None:
 def test_a_body_that_may_become_large_is_decoded_outside_the_loop(
     receiver: Callable[..., Receiver], serve: Callable[..., Server], store: SqliteStore
 ) -> None:
-    """Through the real server, whose loop takes small bodies itself."""
+    """Uses the real server, whose loop handles small bodies itself."""
     made = receiver(RULES.replace("1000", "20MiB"), S="a secret")
     body = gzip.compress(b'{"kind": "push", "text": "' + b"x" * 15_000_000 + b'"}')
     head = f"POST /hooks/open HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n"

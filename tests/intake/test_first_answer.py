@@ -1,4 +1,4 @@
-"""What a sender is told of an action's answer."""
+"""The part of an action's answer that the sender gets."""
 
 from concurrent.futures import Future
 
@@ -46,7 +46,7 @@ def test_only_statuses_with_a_meaning_for_the_sender_are_passed_on(status: int, 
     assert (reply.status, reply.body) == (sent, body)
 
 
-def test_content_type_and_headers_of_the_rule_win() -> None:
+def test_content_type_and_headers_of_the_rule_take_precedence() -> None:
     respond = RespondFrom("r", "a", 2.0, None, "text/html", (("cache-control", "max-age=5"), ("X-A", "b")))
 
     reply = reply_of(respond, ActionAnswer(b"x", "text/plain"))
@@ -56,8 +56,7 @@ def test_content_type_and_headers_of_the_rule_win() -> None:
     assert [value for name, value in reply.headers if name.lower() == "cache-control"] == ["max-age=5"]
 
 
-def test_a_future_is_not_needed_for_types() -> None:
-    """The module's own protocol: nothing is expected where nothing is attempted."""
+def test_no_answer_is_expected_without_a_delivery_loop() -> None:
     from router.intake.first_answer import NoAnswers
 
     answers = NoAnswers()

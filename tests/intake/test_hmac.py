@@ -1,4 +1,4 @@
-"""Scheme hmac: all options for the signed text, the key, the time and the place of the signature."""
+"""Scheme hmac: the options for the signed text, the key, the time and the place of the signature."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_signed_url_and_method_are_covered(change: dict[str, str]) -> None:
     assert (covers.query, covers.method) == (True, True)
 
 
-def test_a_signed_header_is_covered_and_has_to_be_there_once() -> None:
+def test_a_signed_header_is_covered_and_must_occur_exactly_once() -> None:
     verifier, _ = _compile({"signed": "{header:X-Id}.{body}"})
     header = ("X-Sig", sign("new key", b"7." + BODY).hex())
 
@@ -89,7 +89,7 @@ def test_wrong_options_are_reported(options: dict[str, Any], faults: list[str]) 
     assert all(wanted in fault for wanted, fault in zip(faults, found, strict=True)), found
 
 
-def test_a_key_in_another_format_is_a_fault_that_does_not_show_it() -> None:
+def test_the_error_for_a_key_in_another_format_does_not_show_it() -> None:
     verifier, faults = _compile({"key": "hex"}, "HEX")
     assert not faults
     assert isinstance(verifier.verify(_inbound(("X-Sig", sign("new key", BODY).hex())), NOW), Verified)

@@ -1,4 +1,4 @@
-"""Scheme jwt: tokens of OpenID Connect and of shared secrets, and how their public keys are fetched."""
+"""Scheme jwt: tokens with the keys of OpenID Connect or shared secrets, and fetching of public keys."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def _public() -> bytes:
 
 
 def _forged_by_the_public_key() -> str:
-    """HMAC, by the public key as its secret."""
+    """A token signed by HMAC with the public key as the secret."""
     import hashlib
     import hmac
 
@@ -147,7 +147,7 @@ def test_claims_are_compared_with_their_types() -> None:
         assert isinstance(found, Verified if good else Unverified), claims
 
 
-def test_a_hash_of_the_body_makes_a_token_a_signature() -> None:
+def test_a_token_with_a_hash_of_the_body_counts_as_a_signature() -> None:
     options = {"header": "Authorization", "jwks": {"file": "jwks.json"}, "body_hash": {"claim": "sum"}, "max_age": "5m"}
     verifier, faults = _compile(**options)
     import hashlib
@@ -227,11 +227,11 @@ def test_a_key_set_that_others_can_write_is_refused(tmp_path: Path) -> None:
     assert [fault for fault in _compile(**given)[1] if f"key set {file}" in fault]
 
 
-# How keys are fetched.
+# Fetching of keys.
 
 
 class Provider:
-    """A key set, or a failure; and a clock."""
+    """Stands for a provider that serves a key set or fails, with a clock."""
 
     def __init__(self) -> None:
         self.answers: list[Any] = [jwks(KEY).encode()]
@@ -278,12 +278,12 @@ def test_a_key_set_is_fetched_once_and_again_after_an_hour() -> None:
     assert provider.asked == 1
     provider.answers.append(jwks(b"old key").encode())
     provider.now = FRESH_SECONDS + 1
-    assert "new key" in document.get()  # type: ignore[operator]  # the old one meanwhile
+    assert "new key" in document.get()  # type: ignore[operator]  # the old key set is used meanwhile
     _settled(document)
     assert list(document.get()) == ["old key"]  # type: ignore[arg-type]
 
 
-def test_requests_that_come_together_fetch_once() -> None:
+def test_concurrent_requests_fetch_the_key_set_once() -> None:
     provider = Provider()
     provider.go.clear()
     document = provider.document()
@@ -296,7 +296,7 @@ def test_requests_that_come_together_fetch_once() -> None:
     assert provider.asked == 1
 
 
-def test_while_nothing_can_be_fetched_an_old_key_set_is_used_for_a_day() -> None:
+def test_an_old_key_set_is_used_for_a_day_while_fetching_fails() -> None:
     provider = Provider()
     document = provider.document()
     assert "new key" in _get(document)
@@ -309,13 +309,13 @@ def test_while_nothing_can_be_fetched_an_old_key_set_is_used_for_a_day() -> None
     assert isinstance(_get(document), KeysUnavailable)
     asked = provider.asked
     assert isinstance(_get(document), KeysUnavailable)
-    assert provider.asked == asked  # a failure is not repeated at once
+    assert provider.asked == asked  # a failed fetch is not repeated at once
     provider.answers.append(jwks(KEY).encode())
     provider.now += FAILED_SECONDS + 1
     assert "new key" in _get(document)
 
 
-def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
+def test_an_unknown_key_causes_one_fetch_a_minute() -> None:
     provider = Provider()
     document = provider.document()
     assert "new key" in _get(document)
@@ -362,7 +362,7 @@ def test_requests_wait_for_the_keys_without_holding_a_thread(
     go.set()
     assert {found.reply(10).status for found in pending if not isinstance(found, Reply)} == {202}
     assert _ask(made, make_request, GOOD).status == 202
-    assert _ask(made, make_request, es256(b"old key", CLAIMS)).status == 401  # a key that is not there
+    assert _ask(made, make_request, es256(b"old key", CLAIMS)).status == 401  # a key that the key set lacks
     assert len(store.events()) == 21
     assert len(httpserver.log) == 1
 
@@ -391,7 +391,7 @@ def test_keys_that_cannot_be_fetched_give_503(
     assert not store.events()
 
 
-def test_check_reads_the_file_and_fetches_nothing(tmp_path: Path, httpserver: HTTPServer) -> None:
+def test_check_fetches_no_keys(tmp_path: Path, httpserver: HTTPServer) -> None:
     verifier, faults = _compile(**{**GIVEN, "jwks": {"url": httpserver.url_for("/keys")}})
 
     assert not faults

@@ -1,4 +1,4 @@
-"""Every scheme, and every way in which a request could be wrong, through the real server: nothing gets in."""
+"""Every mutated request of every scheme is refused by the real server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def _raw(case: Case, headers: Pairs, body: bytes) -> bytes:
 
 def _variants(case: Case, name: str) -> Iterator[tuple[str, Pairs, bytes]]:
     headers = case.headers("new key")
-    # In HTTP, blanks around a value do not belong to it.
+    # In HTTP, blanks around a value are not part of it.
     kept = tuple((name.lower(), value) for name, value in headers)
     for what, mutated in mutations(headers):
         if tuple((name.lower(), value.strip(" \t")) for name, value in mutated) != kept:
@@ -75,7 +75,7 @@ def test_every_mutated_request_is_refused_without_a_500(
             answers.setdefault(status, set()).add(answer.partition(b"\r\n\r\n")[2].decode())
 
     assert not store.events()
-    assert len(answers[b"401"]) == 1  # the same answer for every fault
+    assert len(answers[b"401"]) == 1  # the answer is the same for every mutation
     reasons = {line["reason"] for line in logs if line["event"] == "request refused" and line["status"] == 401}
     assert len(reasons) >= 3
     assert b" 202 " in talk(server, _raw(case, case.headers("new key"), case.body))

@@ -1,4 +1,4 @@
-"""Scheme paypal-certificate: PayPal's signature over a checksum of the body, by a certificate from PayPal's hosts alone."""
+"""Scheme paypal-certificate: PayPal's signature over a checksum of the body, with a certificate from PayPal's hosts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ SANDBOX = PAYPAL_CERTIFICATE.replace("api.", "api.sandbox.")
 
 
 class Hosts:
-    """What is fetched from PayPal."""
+    """Stands for PayPal's hosts: serves certificates and counts the fetches."""
 
     def __init__(self, *, is_down: bool = False) -> None:
         self.asked: list[str] = []
@@ -72,7 +72,7 @@ def test_every_change_of_a_header_is_refused() -> None:
             assert not isinstance(_verify(verifier, headers), Verified), kind
 
 
-def test_another_body_key_or_webhook_is_refused() -> None:
+def test_an_event_for_another_body_key_or_webhook_is_refused() -> None:
     verifier = Hosts().verifier()
 
     for body in (b"", BODY + b" ", BODY * 2, BODY.upper()):
@@ -116,7 +116,7 @@ def test_a_certificate_of_another_host_is_not_fetched(url: str) -> None:
     assert hosts.asked == []
 
 
-def test_sandbox_events_are_accepted_only_when_the_file_asks_for_them() -> None:
+def test_sandbox_events_are_accepted_only_when_the_rules_file_allows_them() -> None:
     hosts = Hosts()
     headers = tuple((name, SANDBOX if name == "Paypal-Cert-Url" else value) for name, value in paypal(KEY, BODY))
 

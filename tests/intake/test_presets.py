@@ -1,4 +1,4 @@
-"""Each preset verifies its vector, says what it leaves open, and can't be made to verify less."""
+"""Each preset verifies its vector, documents its gaps, and can't be weakened by the rules file."""
 
 import json
 from dataclasses import replace
@@ -79,14 +79,14 @@ def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
         found = verifier.verify(inbound, inbound.received_at)
     assert isinstance(found, Verified)
     assert verifier.verifies
-    if verifier.signed_parts is not None and name != "aws-sns":  # SNS signs values; test_sns.py changes each
+    if verifier.signed_parts is not None and name != "aws-sns":  # SNS signs values; test_sns.py changes each of them
         changed = replace(inbound, body=inbound.body + b" ")
         assert isinstance(verifier.verify(changed, inbound.received_at), Unverified)
 
 
 @each("name", VERIFYING)
 def test_the_vector_of_a_preset_comes_from_the_named_origin(name: str) -> None:
-    """Made ones are made again here, by senders that share nothing with the router."""
+    """Vectors with `origin: made` are made again, by senders that share no code with the router."""
     vector = VERIFYING[name].vector
     assert vector is not None
     assert vector["origin"] in ("published", "made")
@@ -101,7 +101,7 @@ def test_the_vector_of_a_preset_comes_from_the_named_origin(name: str) -> None:
         assert vector["headers"] == dict(paypal(b"new key", BODY))
         assert vector["certificate"].encode() == certificate(b"new key")
         return
-    if name in ("plaid", "sendgrid"):  # a signature by an elliptic curve is another one each time
+    if name in ("plaid", "sendgrid"):  # an ECDSA signature differs each time
         return
     assert vector["headers"] == dict(SENDERS[name](b"new key", BODY))
     assert "jwks" in vector or vector["secret"] == written_key(name, b"new key")
@@ -123,7 +123,7 @@ def test_a_preset_says_where_it_comes_from_and_what_it_leaves_open(name: str) ->
         assert timed == ("{timestamp}" in preset.options.get("signed", "{body}"))
 
 
-# The two cases that must stay impossible. The other one is in test_probes.py.
+# One of two mistakes that must stay impossible. The other one is in test_probes.py.
 
 
 @each("name", VERIFYING)
@@ -189,7 +189,7 @@ def test_keys_of_the_file_override_a_preset_but_cannot_weaken_its_signature(name
             assert any(f"{name} needs {key}" in fault for fault in faults(**{key: None}))
 
 
-def test_the_preset_is_known_by_name_in_messages(tmp_path: Path) -> None:
+def test_messages_name_the_preset(tmp_path: Path) -> None:
     def load(text: str) -> Any:
         return Loader(REGISTRIES, {}, require_secrets=False).load(text, "r.yaml", tmp_path)
 
@@ -202,13 +202,13 @@ def test_the_preset_is_known_by_name_in_messages(tmp_path: Path) -> None:
         load("sources: {a: {verify: linear}}\n" + rules).errors[0]
     )
     found = load("sources: {a: {verify: none, preset: linear}}\n" + rules).errors
-    assert '"linear" is a scheme, which verifies' in str(found[0])
+    assert '"linear" is a scheme, not a preset' in str(found[0])
     assert 'did you mean "docker-hub"' in str(
         load("sources: {a: {verify: none, preset: dockerhub}}\n" + rules).errors[0]
     )
 
 
-def test_public_keys_at_an_address_are_fetched_when_a_request_needs_them() -> None:
+def test_public_keys_are_fetched_when_a_request_needs_them() -> None:
     verifier = REGISTRIES.schemes["google-pubsub"]
     options = verifier.Options.model_validate(ALL["google-pubsub"].example)
 

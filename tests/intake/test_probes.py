@@ -1,4 +1,4 @@
-"""Probes are answered, and never become events; no answer gives away what it should not."""
+"""Probes are answered and never become events. No answer reveals a usable signature."""
 
 import hmac
 import json
@@ -35,7 +35,7 @@ def _preset(name: str) -> dict[str, Any]:
     return {"verify": {"scheme": name, **preset_case(name, SENDERS[name]).options}}
 
 
-#: By preset: method, query, headers, body, whether it is signed, and status, type, headers and body of the answer.
+#: By preset: method, query, headers, body and whether it is signed; then status, type, headers and body of the answer.
 PROBES: dict[str, list[tuple[str, str, Pairs, bytes, bool, bytes, str | None, Pairs]]] = {
     "zoom": [
         (
@@ -74,7 +74,7 @@ PROBES: dict[str, list[tuple[str, str, Pairs, bytes, bool, bytes, str | None, Pa
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_is_answered_as_its_provider_asks_and_no_rule_runs(
+def test_a_probe_is_answered_as_its_provider_requires_and_no_rule_runs(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, name: str
 ) -> None:
     made = receiver(_rules(_preset(name)), **VALUES)
@@ -95,7 +95,7 @@ def test_every_probe_of_a_preset_has_a_test() -> None:
     assert {name for name, preset in presets().items() if preset.source.get("probes")} == set(PROBES)
 
 
-# The two cases that must stay impossible. The other one is in test_presets.py.
+# One of two mistakes that must stay impossible. The other one is in test_presets.py.
 
 ANSWERS: list[dict[str, Any]] = [
     {"constant": {"status": 200}},
@@ -109,7 +109,7 @@ ANSWERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("unsigned", [True, False])
-def test_no_probe_lets_a_rule_run(
+def test_a_probe_never_runs_a_rule(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, answer: dict[str, Any], unsigned: bool
 ) -> None:
     probe = {"when": {"json": {"$.type": "probe"}}, "answer": answer, "unsigned": unsigned}
@@ -172,18 +172,18 @@ def test_an_unsigned_hmac_answer_can_never_sign_what_the_source_would_accept(
         ({"answer": {"hmac": "$.a"}}, "an hmac answer needs a source whose sender signs by hmac"),
     ],
 )  # fmt: skip
-def test_a_probe_without_sense_is_an_error(probe: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_probe_names_the_cause(probe: dict[str, Any], message: str, tmp_path: Path) -> None:
     source = {"verify": {"scheme": "token", "header": "X-T", "secret": {"env": "S"}}, "probes": [probe]}
 
     assert any(message in error for error in _errors(source, tmp_path)), _errors(source, tmp_path)
 
 
 @pytest.mark.parametrize("probes", [None, "x", {}, 7, [None], ["x"], [{}]])
-def test_probes_are_a_list(probes: Any, tmp_path: Path) -> None:
+def test_the_key_probes_must_be_a_list(probes: Any, tmp_path: Path) -> None:
     assert _errors({"verify": {"scheme": "token", "header": "X-T", "secret": {"env": "S"}}, "probes": probes}, tmp_path)
 
 
-def test_the_probes_of_a_preset_can_be_replaced_or_left_out(receiver: Make, make_request: MakeRequest) -> None:
+def test_the_probes_of_a_preset_can_be_replaced_or_removed(receiver: Make, make_request: MakeRequest) -> None:
     source = _preset("dropbox")
     ask = make_request(b"", method="GET", path="/hooks/s", query="challenge=abc", headers=())
 
@@ -202,7 +202,7 @@ def test_an_echo_is_printable_ascii_and_short(receiver: Make, make_request: Make
         return made.receive(make_request(b"", method="GET", path="/hooks/s", query=query, headers=()))
 
     assert ask("challenge=" + quote(value)).status == 401
-    assert ask("challenge=a&challenge=b").status == 405  # no probe of Dropbox's
+    assert ask("challenge=a&challenge=b").status == 405  # not a probe of Dropbox
     assert ask("challenge=" + "a" * 1024).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Receive: each request gets the answer it is due, and what was accepted is stored."""
+"""The receiver answers each request correctly, and stores the accepted events."""
 
 import gc
 import gzip
@@ -61,7 +61,7 @@ def test_a_disabled_source_is_answered_404_as_an_unknown_path(
 
     assert (disabled.status, disabled.body) == (404, unknown.body)
     assert store.events() == []
-    assert made.body_limit("/hooks/open") == made.body_limit("/hooks/none")  # a large body tells nothing either
+    assert made.body_limit("/hooks/open") == made.body_limit("/hooks/none")  # a large body gets the same answer
     made.answered("/hooks/open", 413)
     assert "open" not in str(made.metrics.counted().counts)
 
@@ -125,7 +125,7 @@ def test_an_event_with_too_many_items_is_stored_and_the_rule_is_logged_and_count
     assert (line["rule"], line["reason"]) == ("alerts", "the payload has more than 3 items at $.alerts[*]")
 
 
-def test_an_unverified_sender_gets_only_the_event_id(receiver: Make, make_request: MakeRequest) -> None:
+def test_an_unverified_sender_learns_only_the_event_id(receiver: Make, make_request: MakeRequest) -> None:
     assert set(json.loads(receiver(OPEN).receive(make_request()).body)) == {"id"}
 
 
@@ -185,7 +185,7 @@ def test_a_405_lists_the_allowed_methods(receiver: Make, make_request: MakeReque
     assert ("Allow", "PUT, POST") in reply.headers
 
 
-def test_concurrent_copies_are_one_event(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
+def test_concurrent_duplicates_are_one_event(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = receiver(OPEN.replace("none", "none, dedupe: headers.X-Id"))
     headers = (("X-Id", "d1"), ("Content-Type", "application/json"))
 
@@ -399,7 +399,7 @@ def test_slacks_certificate_test_is_answered_and_not_stored(
     assert not store.events()
 
 
-def test_an_unsigned_ssl_check_is_a_form_or_nothing(
+def test_an_unsigned_ssl_check_is_accepted_only_as_a_form(
     receiver: Make, make_request: MakeRequest, store: SqliteStore
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
@@ -526,10 +526,10 @@ LISTED = OPEN.replace(
         ("2001:db8::1", "", 202),
         ("fe80::1%eth0", "", 403),
         ("nonsense", "", 403),
-        ("192.0.2.8", "192.0.2.7", 403),  # not a proxy that is trusted
+        ("192.0.2.8", "192.0.2.7", 403),  # not a trusted proxy
         ("10.0.0.1", "192.0.2.7", 202),
         ("::ffff:10.0.0.1", "192.0.2.7", 202),
-        ("10.0.0.1", "192.0.2.7, 192.0.2.8", 403),  # what the sender itself invented stands left
+        ("10.0.0.1", "192.0.2.7, 192.0.2.8", 403),  # the entries on the left were invented by the sender
         ("10.0.0.1", "192.0.2.8, 192.0.2.7, 10.1.1.1", 202),
         ("10.0.0.1", "192.0.2.7:4711", 202),
         ("10.0.0.1", "[2001:db8::5]:4711", 202),
@@ -606,11 +606,11 @@ def test_a_signed_push_takes_few_function_calls(receiver: Make, make_request: Ma
 
     called = _called(lambda: judging.handle(request))
 
-    assert len(called) < 240, Counter(called).most_common(20)  # each look through all headers adds 24 and more
+    assert len(called) < 240, Counter(called).most_common(20)  # each loop over all headers would add 24 or more
 
 
 def _called(work: Callable[[], object]) -> list[str]:
-    """The functions that it calls in this thread, those written in C included."""
+    """The functions that `work` calls in this thread, including those written in C."""
     called: list[str] = []
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
@@ -626,7 +626,7 @@ def _called(work: Callable[[], object]) -> list[str]:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_large_request_is_judged_elsewhere_or_sent_again(
+def test_a_large_request_is_handed_over_or_gets_503(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, *, compressed: bool
 ) -> None:
     given: list[Inbound] = []
@@ -685,14 +685,14 @@ def test_redacted_values_are_used_only_by_signature_and_dedupe(
     assert (first.status, first.body, forged.status, second.status) == (200, b"got [redacted]", 401, 200)
     assert again.body == b"got [redacted]"
     events = store.events()
-    assert len(events) == 2  # the copy is known by the value that was sent
+    assert len(events) == 2  # the duplicate is recognized by the value that was sent
     event = events[-1]
     assert event.body == b'{"card": {"number": "[redacted]", "holder": "[redacted]"}, "amount": 1.0}'
     assert (event.query, event.named["X-Token"]) == ("key=%5Bredacted%5D&a=1", "[redacted]")
     assert event.dedupe_key is not None
     assert event.dedupe_key.startswith("sha256:")
     planned = store.deliveries()
-    assert {d.rule for d in planned} == {"every"}  # conditions see what is stored
+    assert {d.rule for d in planned} == {"every"}  # conditions read the stored text
     assert {(d.order_key, d.once_key, d.state.value) for d in planned} == {(None, None, "pending")}
     written = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
     for value in (b"4111222233334444", b"Ada", b"tok-4111", b"k4111"):

@@ -1,4 +1,4 @@
-"""The receiver on its server: answers that wait for a commit, and what becomes of them."""
+"""The receiver on its server: answers that wait for a commit."""
 
 import gc
 import json
@@ -32,19 +32,19 @@ rules: [{name: all, match: {$.n: {exists: true}}, actions: [append: never.jsonl]
 
 @pytest.fixture
 def deferring(receiver: Callable[..., Receiver], serve: Serve) -> Server:
-    """A server whose answers wait for the store."""
+    """A server whose answers wait for the commit."""
     made = receiver(DEFERRED)
     return serve(made)
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list["Future[Appended]"]:
-    """Appends that are committed when the test says so."""
+    """Replace the store's appends by ones that the test commits itself."""
     futures: list[Future[Appended]] = []
 
     def append(*_: Any, **__: Any) -> Future[Appended]:
         futures.append(Future())
-        futures[-1].set_running_or_notify_cancel()  # a commit under way can't be cancelled
+        futures[-1].set_running_or_notify_cancel()  # a running commit can't be cancelled
         return futures[-1]
 
     monkeypatch.setattr(SqliteStore, "append", append)
@@ -72,7 +72,7 @@ def test_pipelined_requests_are_answered_in_order(deferring: Server, store: Sqli
 
     answer = talk(deferring, b"".join(map(_post, range(9))) + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" + last)
 
-    statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)  # a body ends without a line break
+    statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)  # the body ends without a line break
     assert statuses == [b"202"] * 9 + [b"404"] + [b"202"]
     bodies = [event.body for event in reversed(store.events())]
     assert bodies == [b'{"n": %d}' % number for number in range(10)]
@@ -98,7 +98,7 @@ def test_an_event_is_counted_even_when_its_sender_disconnects(
     with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
         connection.sendall(_post(1))
         eventually(lambda: held)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its close is a reset
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the close is a reset
     eventually(lambda: server.connections()[0] == 0)
 
     held[0].set_result(Appended("stored"))
@@ -146,7 +146,7 @@ def test_a_slow_response_gives_503(
         assert connection.recv(10_000).startswith(b"HTTP/1.1 503 ")
         connection.sendall(_post(2))
         eventually(lambda: len(held) == 2)
-        held[0].set_result(Appended("late"))  # of the request that was answered already
+        held[0].set_result(Appended("late"))  # the commit of the request that was already answered
         held[1].set_result(Appended("in time"))
         assert b'"id":"' in connection.recv(10_000)
 
@@ -161,7 +161,7 @@ def test_a_large_body_is_verified_outside_the_loop(deferring: Server) -> None:
 def test_an_answered_request_leaves_no_reference_cycles(deferring: Server) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         collected = []
-        for _ in range(2):  # the first round fills caches
+        for _ in range(2):  # the first request fills caches
             gc.collect()
             gc.disable()
             for number in range(50):
@@ -207,14 +207,14 @@ def test_requests_still_waiting_at_the_end_of_a_stop_get_a_503(
     assert b"Retry-After: 5" in answer
 
 
-def test_a_commit_after_the_stop_writes_to_no_reused_descriptor(
+def test_a_commit_after_the_stop_does_not_write_to_a_reused_descriptor(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         connection.sendall(_post(1))
         eventually(lambda: held)
         deferring.stop(0)
-    files = [(tmp_path / f"file-{number}").open("wb") for number in range(50)]  # they get the freed descriptors
+    files = [(tmp_path / f"file-{number}").open("wb") for number in range(50)]  # these files get the freed descriptors
 
     held[0].set_result(Appended("late"))
 
@@ -246,7 +246,7 @@ rules: [{name: pay, match: {params.team: [pay, größe, a b]}, actions: [append:
         (b"/hooks/pay", 404, None),
     ],
 )
-def test_a_named_part_is_one_decoded_segment(
+def test_a_part_of_the_path_is_one_decoded_segment(
     receiver: Callable[..., Receiver], serve: Serve, path: bytes, status: int, matched: list[str] | None
 ) -> None:
     server = serve(receiver(NAMED, KEY="hush-hush-hush"))

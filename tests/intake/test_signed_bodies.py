@@ -1,4 +1,4 @@
-"""A signed body is read by its bytes; unsigned headers do not change its meaning."""
+"""The format of a signed body is recognized by its bytes. Unsigned headers do not change it."""
 
 import hmac
 import json
@@ -23,7 +23,7 @@ from tests.intake.signed_requests import BODY, CASES, KEYS, NOW, Case
 Make = Callable[..., WaitingReceiver]
 MakeRequest = Callable[..., Request]
 
-# An issue's title, written by a stranger; GitHub signs all of it as JSON.
+# A stranger wrote the title of the issue. GitHub signs the whole body as JSON.
 EVIL = b'{"action":"opened","title":"x&payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D&y=","ref":null}'
 TYPES = [
     FORM_TYPE,
@@ -84,7 +84,7 @@ def test_any_other_signed_body_is_text(body: bytes) -> None:
                 read_signed(body, content_type, json_field="payload")
 
 
-def test_json_beyond_a_bound_is_refused_and_never_read_as_something_else() -> None:
+def test_json_beyond_a_limit_is_refused_and_never_read_in_another_format() -> None:
     for body in (b"[" * 300 + b'"&payload=1"' + b"]" * 300, b"[" + b"1," * MAX_VALUES + b"1]&payload=1"):
         for content_type in TYPES:
             with pytest.raises(PayloadError):
@@ -106,7 +106,7 @@ def test_a_source_can_set_the_format_of_its_bodies() -> None:
 
 
 @pytest.mark.parametrize("content_type", TYPES)
-def test_a_form_made_of_a_signed_title_starts_nothing(
+def test_a_signed_title_that_looks_like_a_form_starts_no_command(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, content_type: str | None
 ) -> None:
     types = () if content_type is None else (content_type,)
@@ -152,7 +152,7 @@ SIGNED = {name: case for name, case in CASES.items() if case.body == BODY and ca
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_for_every_scheme_the_bytes_decide_or_the_holder_of_the_credential(
+def test_the_content_type_counts_only_for_schemes_that_send_a_credential(
     receiver: Make, make_request: MakeRequest, name: str
 ) -> None:
     case: Case = SIGNED[name]
@@ -173,14 +173,14 @@ rules: [{{name: json, match: {{$.hello: wörld}}, actions: [append: a]}}]
         assert answer["matched"] == (["json"] if as_json else []), content_type
 
 
-def test_a_recorded_event_is_read_by_its_bytes_too(receiver: Make) -> None:
+def test_a_stored_event_is_also_read_by_its_bytes(receiver: Make) -> None:
     source = receiver(RULES, S="s").current.ruleset.sources["hub"]
     event = Event("1", "hub", "POST", "/hooks/hub", "", _hub(EVIL, FORM_TYPE), EVIL, "", NOW)
 
     assert parse_event(event, source).payload == json.loads(EVIL)
 
 
-def test_a_recorded_event_may_hold_any_number_of_values(receiver: Make, make_request: MakeRequest) -> None:
+def test_a_stored_event_may_have_any_number_of_values(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(RULES, S="s")
     body = b'{"ref":"refs/heads/main","all":[' + b"1," * MAX_VALUES + b"1]}"
     event = Event("1", "hub", "POST", "/hooks/hub", "", _hub(body, "application/json"), body, "", NOW)
@@ -208,7 +208,7 @@ def test_a_recorded_event_may_hold_any_number_of_values(receiver: Make, make_req
         (("deflate",), 415),
     ],
 )
-def test_every_content_encoding_counts(
+def test_every_content_encoding_header_counts(
     receiver: Make, make_request: MakeRequest, codings: tuple[str, ...], status: int
 ) -> None:
     headers = (*_hub(EVIL, "application/json"), *(("Content-Encoding", coding) for coding in codings))

@@ -1,4 +1,4 @@
-"""Scheme sns: Amazon's signature, whose certificate comes from Amazon alone; confirmations only when the file says so."""
+"""Scheme sns: Amazon's signature with a certificate from Amazon's hosts, and confirmations if the rules allow them."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ VISIT = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Toke
 
 
 class Amazon:
-    """What is fetched, and by whom."""
+    """Stands for Amazon's hosts: serves certificates and keeps the fetched URLs."""
 
     def __init__(self, *, is_down: bool = False) -> None:
         self.asked: list[str] = []
@@ -72,7 +72,7 @@ def test_a_message_is_accepted_and_its_certificate_fetched_once(version: str) ->
     assert amazon.asked == [CERTIFICATE]
 
 
-def test_every_change_of_what_is_signed_is_refused() -> None:
+def test_every_change_of_a_signed_value_is_refused() -> None:
     verifier = Amazon().verifier()
     good = json.loads(sns(KEY, Subject="a"))
     assert isinstance(_verify(verifier, json.dumps(good).encode()), Verified)
@@ -87,8 +87,8 @@ def test_every_change_of_what_is_signed_is_refused() -> None:
         assert isinstance(_verify(verifier, body), Unverified), body[:20]
 
 
-def test_a_line_break_in_a_value_cannot_imitate_another_value() -> None:
-    """Of a confirmation and a notification one text could be signed."""
+def test_a_value_with_a_line_break_is_refused() -> None:
+    """Otherwise the signed text of a confirmation could equal that of a notification."""
     moved = sns(KEY, MessageId="1\nTimestamp\n2023-11-14T22:13:20.000Z")
 
     assert isinstance(_verify(Amazon().verifier(), moved), Unverified)
@@ -149,7 +149,7 @@ def test_a_certificate_that_cannot_be_fetched_gives_503() -> None:
     assert [line["event"] for line in logs] == ["public keys could not be fetched"]
 
 
-def test_a_subscription_is_confirmed_only_when_the_file_says_so() -> None:
+def test_a_subscription_is_confirmed_only_when_the_rules_file_says_so() -> None:
     body = sns(KEY, **CONFIRMATION, SubscribeURL=VISIT)
     silent, willing = Amazon(), Amazon()
 
@@ -188,7 +188,7 @@ def test_a_request_waits_for_the_certificate_and_a_confirmation_is_no_event(
     made.current.ruleset.by_path["/hooks/s"] = sources["s"]  # type: ignore[index]
 
     assert made.receive(make_request(sns(KEY), path="/hooks/s")).status == 202
-    assert made.receive(make_request(sns(KEY), path="/hooks/s")).status == 200  # the same MessageId
+    assert made.receive(make_request(sns(KEY), path="/hooks/s")).status == 200  # it has the same MessageId
     confirmation = made.receive(make_request(sns(KEY, **CONFIRMATION, SubscribeURL=VISIT), path="/hooks/s"))
     assert (confirmation.status, confirmation.body) == (200, b"")
     assert made.receive(make_request(sns(b"old key"), path="/hooks/s")).status == 401

@@ -1,4 +1,4 @@
-"""An event that matches nothing says so, seldom, and without its values."""
+"""Unmatched events are logged at a limited rate and without their values."""
 
 from typing import Any
 

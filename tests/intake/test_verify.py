@@ -1,4 +1,4 @@
-"""Each scheme accepts correctly signed requests, and refuses any change of them."""
+"""Each scheme accepts correctly signed requests and refuses any change of them."""
 
 import re
 from dataclasses import replace
@@ -83,7 +83,7 @@ def test_every_mutated_signature_is_refused(name: str) -> None:
         for i in range(len(case.body) * 8):
             body = bytearray(case.body)
             body[i // 8] ^= 1 << i % 8
-            if not (case.body == FORM and body.upper() == FORM.upper()):  # a field is the same with %2B and %2b
+            if not (case.body == FORM and body.upper() == FORM.upper()):  # %2B and %2b are the same field value
                 assert isinstance(verifier.verify(_sent(case, headers, bytes(body)), NOW), Unverified), bytes(body)
         for other in (b"", case.body + b"\n", case.body + b"&a=b", case.body * 2):
             assert isinstance(verifier.verify(_sent(case, headers, other), NOW), Unverified)
@@ -111,7 +111,7 @@ def test_every_scheme_has_a_test_case() -> None:
         "aws-sns",
         "paypal",
         "paypal-certificate",
-    }  # test_sns.py and test_paypal.py have these
+    }  # test_sns.py and test_paypal.py test these
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_form_signed_by_twilio_is_never_read_as_json() -> None:
         headers = twilio("new key", URL, fields)
         request = _request(headers, body, "", "application/x-www-form-urlencoded")
         refused = isinstance(verifier.verify(request, NOW), Unverified)
-        assert refused or b"[" in body  # [=] is not JSON
+        assert refused or b"[" in body  # [=] is not valid JSON
 
 
 @pytest.mark.parametrize("name", ["basic", "bearer"])
@@ -304,7 +304,7 @@ LONG_KEY = "a key of twenty-four bytes"
 
 @pytest.mark.parametrize("scheme", ["standard-webhooks", "svix", "clerk", "resend"])
 @pytest.mark.parametrize("written", [whsec(LONG_KEY), f"v1,{whsec(LONG_KEY)}", b64(LONG_KEY.encode())])
-def test_a_secret_may_be_written_as_any_provider_shows_it(
+def test_a_secret_may_have_the_written_form_of_each_provider(
     monkeypatch: pytest.MonkeyPatch, scheme: str, written: str
 ) -> None:
     monkeypatch.setitem(VALUES, "NEW", written)
@@ -313,7 +313,7 @@ def test_a_secret_may_be_written_as_any_provider_shows_it(
     assert isinstance(_verifier(scheme, {"secret": {"env": "NEW"}}).verify(_request(headers), NOW), Verified)
 
 
-def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_key_may_begin_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VALUES, "NEW", "v1a,whpk_" + b64(public_key("new key")))
     case = CASES["standard-webhooks v1a"]
 
@@ -338,7 +338,7 @@ def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyP
         ("{headers.X-Id}.{body}", "{headers.X-Id} is not a word of signed"),
     ],
 )
-def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed: str, message: str) -> None:
+def test_an_unknown_word_in_signed_is_an_error_except_in_recorded_rules(signed: str, message: str) -> None:
     for recorded, level in ((False, Level.ERROR), (True, Level.WARNING)):
         build = Build("source", Path("/"), recorded=recorded)
         options = {"secret": {"env": "NEW"}, "header": "X-Sig", "signed": signed}
@@ -346,7 +346,7 @@ def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed:
         assert [(fault.level, message in fault.message) for fault in build.faults] == [(level, True)]
 
 
-def test_json_around_the_words_of_signed_stays_as_it_is() -> None:
+def test_json_around_the_words_of_signed_is_kept() -> None:
     options = {"secret": SECRET, "header": "X-Sig", "signed": '{"v":{},"body":{body}}'}
     signature = sign("new key", b'{"v":{},"body":' + BODY + b"}").hex()
 
@@ -448,7 +448,7 @@ def test_wrong_options_are_reported(scheme: str, options: dict[str, Any], messag
 
 
 @each("name", CASES)
-def test_each_refusal_has_a_reason_that_the_metrics_know(name: str) -> None:
+def test_each_refusal_has_a_reason_that_the_metrics_list(name: str) -> None:
     case = CASES[name]
     verifier = _verifier(case.scheme, case.options)
     right = case.headers("new key")
@@ -496,7 +496,7 @@ UNSIGNABLE = {name for name, case in CASES.items() if "v1a" in name or case.sche
 
 
 def _signed(name: str, verifier: Verifier) -> Inbound:
-    """The request as `sign` completes it: by the query that the case has, but for what is to be added to it."""
+    """The request of a case, with the headers and query parameters that `sign` adds."""
     case = CASES[name]
     request = _request((), case.body, "" if "bodySHA256" in case.query else case.query, case.content_type)
     signed = verifier.sign(request, NOW)
@@ -528,7 +528,7 @@ def test_a_scheme_that_sends_the_secret_itself_says_so(name: str) -> None:
     assert signed.is_credential
 
 
-def test_signing_puts_a_query_token_into_the_query() -> None:
+def test_signing_adds_the_query_token_to_the_query() -> None:
     verifier = _verifier("token", {"secret": SECRET, "query": "the key"})
     signed = verifier.sign(_request(()), NOW)
 

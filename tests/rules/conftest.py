@@ -1,4 +1,4 @@
-"""Events and conditions for the tests of the rule language."""
+"""Fixtures that make events and conditions for the tests of the rule language."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,25 +38,25 @@ def _condition(text: str) -> Condition:
 
 @pytest.fixture
 def parsed() -> Callable[..., ParsedEvent]:
-    """Make an event around a payload."""
+    """Return a function that makes an event with a payload."""
     return _parsed
 
 
 @pytest.fixture
 def condition() -> Callable[[str], Condition]:
-    """Compile a `match` mapping that has no problems."""
+    """Return a function that compiles a `match` mapping without problems."""
     return _condition
 
 
 @pytest.fixture
 def matches() -> Callable[..., bool]:
-    """Whether a `match` mapping holds for a payload."""
+    """Return a function that says whether a `match` mapping holds for a payload."""
     return lambda text, payload, **event: _condition(text).holds(FieldValues(_parsed(payload, **event)))
 
 
 @pytest.fixture
 def problems() -> Callable[[str], list[str]]:
-    """The problems of a `match` mapping."""
+    """Return a function that lists the problems of a `match` mapping."""
 
     def find(text: str) -> list[str]:
         report = ProblemReport("rules.yaml")

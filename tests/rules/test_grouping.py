@@ -1,4 +1,4 @@
-"""The groups of planned deliveries, by latest_by and once_by, and what `test` says of them."""
+"""The groups that latest_by and once_by give to planned deliveries, and their display in `test`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ rules:
 
 @pytest.fixture
 def groups(tmp_path: Path) -> Callable[[Any], dict[str, Group | None]]:
-    """The group of each planned delivery, by action or by the place of its item."""
+    """Return a function that plans an event, and gives the groups of its deliveries by action or place of the item."""
     ruleset = loaded(tmp_path)
 
     def found(payload: Any) -> dict[str, Group | None]:
@@ -46,7 +46,7 @@ def groups(tmp_path: Path) -> Callable[[Any], dict[str, Group | None]]:
 
 
 def loaded(folder: Path) -> Ruleset:
-    """The rules."""
+    """Load the rules."""
     return Loader(REGISTRIES, {}).load(RULES, "rules.yaml", folder).require()
 
 
@@ -77,11 +77,11 @@ def test_items_are_grouped_by_their_own_values(groups: Callable[[Any], dict[str,
 
 
 @pytest.mark.parametrize("group", [Latest("[1]"), Latest("[1]", 5, 50), Once("[1]", 5)])
-def test_a_group_survives_json(group: Group) -> None:
+def test_a_group_is_unchanged_by_json(group: Group) -> None:
     assert group_of(orjson.loads(orjson.dumps(group))) == group
 
 
-def test_a_preview_shows_values_and_times(tmp_path: Path) -> None:
+def test_the_preview_shows_the_values_and_times_of_groups(tmp_path: Path) -> None:
     ruleset = loaded(tmp_path)
     event = made_event(ruleset.sources["s"], b'{"id": 7}', (), "", "application/json", NOW)
 

@@ -1,4 +1,4 @@
-"""Rules with `for_each` from the file to the store: plans, templates, ids, replay, reroute and old definitions."""
+"""Rules with `for_each` from the rules file to the store: plans, templates, ids, replay, reroute and recorded rules."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ Load = Callable[[str], Ruleset]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load rules without problems."""
+    """Return a function that loads rules without problems."""
 
     def loaded(text: str) -> Ruleset:
         found = Loader(REGISTRIES, {}).load(text, "rules.yaml", tmp_path)
@@ -71,13 +71,13 @@ def _event(payload: Any, source: str = "s") -> Event:
 
 
 def _does(ruleset: Ruleset, payload: Any) -> list[tuple[str | None, Any]]:
-    """The item of each delivery, and what it would do."""
+    """The item of each delivery, and the preview of its action."""
     shown = preview(ruleset, _event(payload))
     assert [delivery.error for delivery in shown.deliveries if delivery.error] == []
     return [(delivery.item, delivery.does) for delivery in shown.deliveries]
 
 
-def test_alerts_of_alertmanager_have_a_delivery_each(load: Load) -> None:
+def test_each_alert_of_an_alertmanager_event_gets_a_delivery(load: Load) -> None:
     done = _does(load(EACH_ALERT), ALERTMANAGER)
 
     assert [(item, does["line"]) for item, does in done] == [
@@ -149,7 +149,7 @@ def test_batches_of_providers_become_one_delivery_for_each_item(
     assert all("id" in does["body"] or "MessageId" in does["body"] for does in done)
 
 
-def test_order_by_may_use_the_item(load: Load) -> None:
+def test_order_by_can_use_the_item(load: Load) -> None:
     shown = preview(load(EACH_ALERT), _event(ALERTMANAGER))
 
     assert [delivery.order_key for delivery in shown.deliveries] == ['["b"]', '["b"]']
@@ -162,7 +162,7 @@ def test_unmatched_runs_only_when_no_rule_matched(load: Load) -> None:
     assert [item for item, _ in _does(ruleset, {"alerts": []})] == [None]
 
 
-def test_a_variable_of_a_template_may_still_be_called_item(load: Load) -> None:
+def test_a_template_may_define_a_variable_named_item(load: Load) -> None:
     line = "{% for item in payload.alerts %}{{ item.labels.alertname }} {% endfor %}{% set params = 1 %}{{ params }}"
     rule = f'rules: [{{name: r, actions: [append: {{path: x.txt, line: "{line}"}}]}}]'
 
@@ -178,7 +178,7 @@ def test_the_store_keeps_the_place_of_each_item(load: Load, tmp_path: Path) -> N
         kept = store.deliveries()
 
     assert sorted((d.item, d.item_index) for d in kept) == [("$.alerts[1]", 1), ("$.alerts[2]", 2)]
-    assert sorted(d.blocked for d in kept) == [False, True]  # of one order key
+    assert sorted(d.blocked for d in kept) == [False, True]  # they have the same order key
     assert {delivery_json(d, Waits({}), NOW)["item"] for d in kept} == {"$.alerts[1]", "$.alerts[2]"}
 
 
@@ -225,7 +225,7 @@ def test_reroute_compares_rule_action_and_place(load: Load, tmp_path: Path) -> N
         assert len(operator.deliveries(Filter(event_id=event.id), limit=10)) == 4
 
 
-def test_a_rule_that_lost_its_for_each_leaves_waiting_items_to_the_recorded_rules(load: Load, tmp_path: Path) -> None:
+def test_waiting_items_of_a_rule_without_for_each_use_the_recorded_rules(load: Load, tmp_path: Path) -> None:
     ruleset, event = load(EACH_ALERT), _event(ALERTMANAGER)
     whole = load("sources: {s: {verify: none}}\nrules: [{name: alert, actions: [append: whole.txt]}]")
     with closing(open_store(tmp_path / "s.db")) as store:
@@ -258,7 +258,7 @@ def test_an_explanation_counts_the_items(load: Load) -> None:
     assert empty.reason == "it has no items: nothing is at $.alerts[*]"
 
 
-def test_parts_of_a_path_reach_conditions_and_templates(load: Load) -> None:
+def test_conditions_and_templates_can_use_parts_of_the_path(load: Load) -> None:
     ruleset = load("""
 sources: {s: {verify: none, path: "/hooks/{team}/deploy"}}
 rules:

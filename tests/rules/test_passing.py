@@ -1,4 +1,4 @@
-"""The headers of a source's senders that forwards pass on are those that its scheme, dedupe and rules name."""
+"""Forwards pass on the sender's headers that the source's scheme, its dedupe or its rules name."""
 
 from pathlib import Path
 
@@ -38,11 +38,11 @@ NOTHING = "  - {name: r, source: '*', actions: [append: a.txt]}"
         ("svix", {"svix-id", "svix-timestamp", "svix-signature"}),
     ],
 )
-def test_verify_and_dedupe_name_headers(source: str, names: set[str], tmp_path: Path) -> None:
+def test_headers_named_by_verify_and_dedupe_pass(source: str, names: set[str], tmp_path: Path) -> None:
     assert passing(NOTHING, source, tmp_path) == names
 
 
-def test_conditions_name_headers_for_their_sources_however_deep(tmp_path: Path) -> None:
+def test_headers_named_by_conditions_at_any_depth_pass(tmp_path: Path) -> None:
     rules = """
   - name: r
     source: [open, signed]
@@ -55,7 +55,7 @@ def test_conditions_name_headers_for_their_sources_however_deep(tmp_path: Path) 
     assert "x-a" not in passing(rules, "github", tmp_path)
 
 
-def test_a_header_that_tells_who_calls_does_not_pass_by_a_condition(tmp_path: Path) -> None:
+def test_a_header_that_identifies_the_caller_does_not_pass_by_a_condition(tmp_path: Path) -> None:
     rules = """
   - name: r
     source: open
@@ -71,7 +71,7 @@ def test_a_header_that_tells_who_calls_does_not_pass_by_a_condition(tmp_path: Pa
     assert "pass_headers" in warning.message
 
 
-def test_pass_headers_silences_the_warning_on_headers_that_tell_who_calls(tmp_path: Path) -> None:
+def test_pass_headers_ends_the_warning_about_headers_that_identify_the_caller(tmp_path: Path) -> None:
     rules = """
   - name: r
     source: open

@@ -1,4 +1,4 @@
-"""Paths with named parts: which source a path leads to, and what its parts are."""
+"""Paths with named parts: the source of a request's path, and the values of its parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ Load = Callable[[str], Loaded]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load rules, with secrets."""
+    """Return a function that loads rules with secrets."""
     return lambda text: Loader(REGISTRIES, {"KEY": "hush-hush-hush"}).load(text, "rules.yaml", tmp_path)
 
 
 def _sources(load: Load, *paths: str) -> Callable[[str], str | None]:
-    """The path of the source at a path."""
+    """Return a function that gives the pattern of the source that serves a path."""
     listed = "".join(f'\n  s{i}: {{verify: none, path: "{path}"}}' for i, path in enumerate(paths))
     loaded = load(f"sources:{listed}\nrules: [{{name: r, source: '*', actions: [append: x]}}]\n")
     ruleset = loaded.require()
@@ -67,13 +67,13 @@ def test_a_literal_segment_wins_from_left_to_right(load: Load, path: str, expect
     assert at(path) == expected
 
 
-def test_a_pattern_that_does_not_match_to_its_end_is_given_up_for_the_next(load: Load) -> None:
+def test_a_pattern_that_matches_only_the_beginning_is_skipped(load: Load) -> None:
     at = _sources(load, "/a/b/{x}", "/a/{y}/c/d", "/{z}/b/c/e")
 
     assert [at("/a/b/c/d"), at("/a/b/c/e"), at("/a/b/c")] == ["/a/{y}/c/d", "/{z}/b/c/e", "/a/b/{x}"]
 
 
-def test_the_parts_have_the_names_of_the_pattern() -> None:
+def test_the_parts_of_a_path_have_the_names_in_the_pattern() -> None:
     pattern = path_pattern("/hooks/{team}/x/{stage}")
 
     assert pattern is not None
@@ -85,14 +85,14 @@ def test_the_parts_have_the_names_of_the_pattern() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "so say what team is"),
+        ({}, "so give team a value"),
         ({"team": "a", "x": "y"}, 'has no part "x"; it has team'),
         ({"team": ""}, "one segment of the path, not empty"),
         ({"team": "a/b"}, "one segment"),
         ({"team": ".."}, "one segment"),
     ],
 )
-def test_a_path_is_completed_by_its_parts(load: Load, params: dict[str, str], message: str) -> None:
+def test_a_pattern_and_values_for_its_parts_give_a_path(load: Load, params: dict[str, str], message: str) -> None:
     text = 'sources: {s: {verify: none, path: "/hooks/{team}"}}\nrules: [{name: r, actions: [append: x]}]\n'
     source = load(text).require().sources["s"]
 
@@ -112,12 +112,12 @@ rules:
     loaded = load(rules)
 
     assert [problem.level for problem in loaded.problems] == [Level.WARNING]
-    assert "the rule asks for params.team alone" in str(loaded.problems[0])
+    assert "the rule tests only params.team, which scheme github does not sign" in str(loaded.problems[0])
     assert load(rules.replace("params.team: pay", "params.team: pay, $.a: 1")).problems == ()
 
 
 @pytest.mark.parametrize("name", ["event.path", "params.team"])
-def test_a_part_of_the_path_is_text_of_the_sender(load: Load, name: str) -> None:
+def test_a_part_of_the_path_counts_as_text_of_the_sender(load: Load, name: str) -> None:
     rules = f"""
 sources: {{s: {{verify: {{scheme: bearer, secret: {{env: KEY}}}}, path: "/in/{{team}}"}}}}
 rules:

@@ -1,4 +1,4 @@
-"""`redact`: what is stored has no chosen value in it, and all else as it came."""
+"""`redact`: the stored event lacks the chosen values, and everything else is stored as it was sent."""
 
 import codecs
 import json
@@ -27,7 +27,7 @@ CARD = "4111111111111111"
 
 
 def source_of(redact: list[str], **options: Any) -> Source:
-    """A source that redacts these fields."""
+    """Load a source that redacts these fields."""
     verify = {"scheme": "hmac", "secret": {"env": "T"}, "header": "X-Sig"} if options.pop("signed", False) else "none"
     rules = {
         "sources": {"shop": {"verify": verify, "redact": redact, **options}},
@@ -41,11 +41,11 @@ PLAIN = source_of(["$.a"])
 
 
 def stored(source: Source, body: bytes, content_type: str | None = "application/json", **given: Any) -> ParsedEvent:
-    """An event of such a request, as it is stored."""
+    """The stored event of a request to the source."""
     headers = (*given.pop("headers", ()), *([("Content-Type", content_type)] if content_type else []))
     event = Event("id", "shop", "POST", given.pop("path", source.path), given.pop("query", ""), headers, body, "::1", 0)
     found = parse_arriving(event, source)
-    assert parse_event(found.event, source).payload == found.payload  # rules see what is stored
+    assert parse_event(found.event, source).payload == found.payload  # rules see the stored event
     return found
 
 
@@ -70,7 +70,7 @@ def stored(source: Source, body: bytes, content_type: str | None = "application/
         (["$.a"], b'{"b": "\xff", "a": "\xfe"}', b'{"b": "\xff", "a": "[redacted]"}'),
         (["$.a"], b'\xef\xbb\xbf{"a": 1}', b'\xef\xbb\xbf{"a": "[redacted]"}'),
         (["$.a"], codecs.BOM_UTF16_BE + '{"a": 1, "b": "\u00f6"}'.encode("utf-16-be"), codecs.BOM_UTF16_BE + '{"a": "[redacted]", "b": "\u00f6"}'.encode("utf-16-be")),
-        # A repeated key: rules see the last, another reader may see the first.
+        # A repeated key: rules see the last value, another reader may see the first.
         (["$.card.number"], b'{"card": {"number": 1}, "card": {"number": 2, "y": 3}}', b'{"card": "[redacted]", "card": {"number": "[redacted]", "y": 3}}'),
         (["$.card.number"], b'{"card": {"number": 1}, "card": {}}', b'{"card": "[redacted]", "card": {}}'),
         (["$.card.number"], b'{"card": {"number": 1, "\\u006eumber": 2, "x": 1, "x": 2}}', b'{"card": {"number": "[redacted]", "\\u006eumber": "[redacted]", "x": 1, "x": 2}}'),
@@ -78,9 +78,7 @@ def stored(source: Source, body: bytes, content_type: str | None = "application/
         (["$.l[*].n"], b'{"l": [{"n": 1, "n": 2}], "k": 1, "k": 2}', b'{"l": [{"n": "[redacted]", "n": "[redacted]"}], "k": 1, "k": 2}'),
     ],
 )  # fmt: skip
-def test_values_of_json_are_replaced_and_all_else_stays_byte_for_byte(
-    paths: list[str], body: bytes, expected: bytes
-) -> None:
+def test_only_the_bytes_of_the_chosen_json_values_are_replaced(paths: list[str], body: bytes, expected: bytes) -> None:
     assert stored(source_of(paths), body).event.body == expected
     assert stored(source_of(paths, signed=True), body).event.body == expected
 
@@ -100,9 +98,7 @@ paths = st.lists(
 
 
 @given(payload=values, chosen=paths, indent=st.sampled_from([None, 1]))
-def test_what_the_paths_select_is_replaced_and_nothing_else(
-    payload: Any, chosen: list[str], indent: int | None
-) -> None:
+def test_only_values_that_the_paths_select_are_replaced(payload: Any, chosen: list[str], indent: int | None) -> None:
     source = replace(PLAIN, redact=redaction_of(map(field, chosen)))
     body = json.dumps(payload, indent=indent).encode()
     expected: Any = orjson.loads(body)
@@ -148,7 +144,9 @@ def part(head: str, content: str) -> str:
         (["$.x"], "text/plain", "", ""),
     ],
 )  # fmt: skip
-def test_values_of_other_formats_are_replaced(paths: list[str], content_type: str, body: str, expected: str) -> None:
+def test_chosen_values_of_other_formats_are_replaced(
+    paths: list[str], content_type: str, body: str, expected: str
+) -> None:
     codec = "utf-16-le" if "utf-16" in content_type else "utf-8"
     found = stored(source_of(paths), body.encode(codec), content_type.replace("utf-16", "utf-16-le"))
 
@@ -158,7 +156,7 @@ def test_values_of_other_formats_are_replaced(paths: list[str], content_type: st
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_json_in_a_form_field_keeps_how_the_rest_is_encoded(signed: bool) -> None:
+def test_redacting_json_in_a_form_field_keeps_the_encoding_of_the_rest(signed: bool) -> None:
     source = source_of(["$.card", "$.user.name"], json_field="payload", signed=signed)
     payload = "%7B%22card%22:+%224111%22,%22user%22%3a%7b%22name%22%3A%7B%22x%22%3A1%7D,%22big%22:1.0%7D%7D"
 
@@ -193,7 +191,7 @@ def test_json_in_a_part_of_multipart_is_redacted() -> None:
         (MULTIPART, part('name="payload"; filename="x.json"', '{"card": 4111}') + "--xyz--\r\n", {"json_field": "payload"}),
     ],
 )  # fmt: skip
-def test_a_body_in_which_values_can_not_be_told_apart_is_refused(
+def test_a_body_whose_values_can_not_be_located_is_refused(
     content_type: str, body: str, options: dict[str, Any]
 ) -> None:
     with pytest.raises(PayloadError, match="can't be found in it") as refused:

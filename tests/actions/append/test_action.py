@@ -1,4 +1,4 @@
-"""Append, to real files."""
+"""The action append, with real files."""
 
 import asyncio
 import json
@@ -26,12 +26,12 @@ Attempt = Callable[..., Outcome]
 
 
 def _file(base: Path, *folders: str, follow_symlinks: bool) -> OutputFile:
-    """The file a.txt in a folder, with nothing that is protected."""
+    """The file a.txt in a folder, without protected files."""
     return OutputFile(base, folders, "a.txt", follow_symlinks, Guard(ProtectedPaths(), templated=False))
 
 
 def _never() -> float:
-    """A deadline that no test waits for."""
+    """A deadline that no test reaches."""
     return time.monotonic() + 60
 
 
@@ -137,7 +137,7 @@ def test_a_record_without_its_newline_is_kept(act: Make, job: Make, attempt: Att
     action = act("append", {"path": "a.jsonl"})
     attempt(action, job({"n": 1}))
     whole = (tmp_path / "a.jsonl").read_text().removesuffix("\n")
-    (tmp_path / "a.jsonl").write_text(whole)  # as some editors save it
+    (tmp_path / "a.jsonl").write_text(whole)  # some editors save files like this
 
     attempt(action, job({"n": 2}))
 
@@ -186,7 +186,7 @@ def test_lines_written_after_a_folder_was_removed_are_kept(tmp_path: Path) -> No
         for i in range(200):
             try:
                 append_line(_file(tmp_path / "out", "b", follow_symlinks=False), f"{i}\n".encode(), False, _never())
-            except OSError as error:  # taken away ten times running
+            except OSError as error:  # its folder was removed ten times in a row
                 assert error.errno in (2, 11), error
     finally:
         stop.set()
@@ -204,7 +204,7 @@ def test_a_line_written_during_a_rotation_is_written_again(tmp_path: Path, monke
         if rotations and rotations.pop(0) == "rename":
             (tmp_path / "a.txt").rename(tmp_path / "a.txt.1")
         elif (tmp_path / "a.txt").stat().st_size and len(rotations) == 0 and not (tmp_path / "a.txt.2").exists():
-            (tmp_path / "a.txt.2").write_text("")  # its copy was made a moment before the line came
+            (tmp_path / "a.txt.2").write_text("")  # the rotation copied the file before the line was written
             os.truncate(tmp_path / "a.txt", 0)
         return written
 
@@ -215,7 +215,7 @@ def test_a_line_written_during_a_rotation_is_written_again(tmp_path: Path, monke
     assert (tmp_path / "a.txt").read_text() == "line\n"
 
 
-def test_concurrent_writes_and_rotation_lose_and_tear_no_line(tmp_path: Path) -> None:
+def test_concurrent_writes_and_rotations_keep_every_line_whole(tmp_path: Path) -> None:
     rotated = 0
     stop = threading.Event()
 
@@ -240,7 +240,7 @@ def test_concurrent_writes_and_rotation_lose_and_tear_no_line(tmp_path: Path) ->
 
     lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
     assert set(lines) == {f"{n}-{i}-{'x' * 300}" for n in range(4) for i in range(100)}
-    assert len(lines) <= 400 + rotated  # a line that a rotation came upon is written again
+    assert len(lines) <= 400 + rotated  # a line that was written during a rotation is written again
     assert rotated > 1
 
 
@@ -300,7 +300,7 @@ def test_a_locked_file_times_out_and_frees_its_thread(act: Make, job: Make, tmp_
     async def try_often() -> list[Outcome]:
         async with open_threads("append", 4) as threads:
             tools = Tools(threads)
-            outcomes = [await action.attempt(job({}), tools) for _ in range(6)]  # more than there are threads
+            outcomes = [await action.attempt(job({}), tools) for _ in range(6)]  # more than the number of threads
             outcomes.append(await other.attempt(job({}), tools))
             assert threads.under_way(action.target.key) == 0
         return outcomes
@@ -311,7 +311,7 @@ def test_a_locked_file_times_out_and_frees_its_thread(act: Make, job: Make, tmp_
 
     assert free.kind is OutcomeKind.SUCCEEDED
     assert {outcome.error for outcome in locked} == {"not written within 0.1 s; another program holds the file's lock"}
-    assert (tmp_path / "a.txt").read_text() == ""  # nothing comes late
+    assert (tmp_path / "a.txt").read_text() == ""  # no line is written later
 
 
 def test_a_hanging_write_does_not_block_other_files(
@@ -320,7 +320,7 @@ def test_a_hanging_write_does_not_block_other_files(
     gate, real = threading.Event(), os.fsync
 
     def hang(fd: int) -> None:
-        # What a network mount that is gone does to a thread.
+        # A lost network mount blocks a thread like this.
         if (tmp_path / "a.txt").exists() and os.fstat(fd).st_ino == (tmp_path / "a.txt").stat().st_ino:
             gate.wait(60)
         real(fd)
@@ -395,7 +395,7 @@ def test_append_refuses_files_that_rules_may_run(faults: Make, tmp_path: Path) -
     assert faults("append", {"path": "out/go.sh"}, commands=str(tmp_path / "ok")) == []
 
 
-def test_the_preview_writes_nothing(act: Make, job: Make, tmp_path: Path) -> None:
+def test_the_preview_of_an_append_writes_nothing(act: Make, job: Make, tmp_path: Path) -> None:
     action = act("append", {"path": "out/{{ payload.x }}.txt", "line": "{{ secrets.key }}"}, secrets={"key": "hush"})
 
     shown = action.preview(job({"x": "a"}, secrets={"key": "hush"}))

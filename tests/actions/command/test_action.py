@@ -1,4 +1,4 @@
-"""Command, with real processes."""
+"""The action command, with real processes."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def _script(path: Path, text: str) -> str:
     return f"./{path.name}"
 
 
-def test_arguments_arrive_as_they_are(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_arguments_reach_the_program_unchanged(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     hostile = "'; touch pwned; $(touch pwned) `touch pwned` \"\n| * ~ é"
     script = _script(tmp_path / "show.sh", 'printf "%s\\n" "$#" "$1" "$2" >out; cat >body')
 
@@ -37,9 +37,7 @@ def test_arguments_arrive_as_they_are(act: Make, job: Make, attempt: Attempt, tm
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_shell_script_gets_payload_text_by_its_environment(
-    act: Make, job: Make, attempt: Attempt, tmp_path: Path
-) -> None:
+def test_a_shell_script_gets_payload_text_in_variables(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     options = {"shell": 'echo "$REF" | tr a-z A-Z >out', "env": {"REF": "{{ payload.ref }}"}}
 
     assert attempt(act("command", options), job({"ref": "main; touch pwned"})).status == 0
@@ -64,7 +62,7 @@ def test_the_environment_holds_only_listed_variables(
     assert (env["WEBHOOK_ROUTER_RULE"], env["WEBHOOK_ROUTER_ATTEMPT"]) == ("deploy", "1")
 
 
-def test_a_command_of_an_item_gets_it_by_standard_input_and_knows_its_number(
+def test_a_command_gets_the_item_on_standard_input_and_its_number_in_a_variable(
     act: Make, job: Make, attempt: Attempt, tmp_path: Path
 ) -> None:
     options = {"argv": ["sh", "-c", "cat >in; env >out"], "stdin": "item"}
@@ -109,7 +107,7 @@ def test_the_exit_code_decides_the_outcome(
     assert (outcome.kind, outcome.status, outcome.error) == (kind, status, error)
 
 
-def test_the_end_of_the_output_is_kept_and_shown_safely(act: Make, job: Make, attempt: Attempt) -> None:
+def test_the_end_of_the_output_is_stored_and_escaped(act: Make, job: Make, attempt: Attempt) -> None:
     shell = "head -c 20000000 /dev/zero; printf '\\033[31mthe end'"
 
     outcome = attempt(act("command", {"shell": shell, "output_limit": "4KiB"}), job({}))
@@ -144,7 +142,7 @@ def test_a_timeout_kills_the_whole_process_group(act: Make, job: Make, attempt: 
     assert _gone(int((tmp_path / "child").read_text()))
 
 
-def test_a_program_that_ends_on_sigterm_is_not_killed(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_a_program_that_ends_on_sigterm_gets_no_sigkill(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     shell = "trap 'echo bye >out; exit 0' TERM; sleep 600 & wait"
 
     attempt(act("command", {"shell": shell, "timeout": "300ms", "kill_after": "20s"}), job({}))

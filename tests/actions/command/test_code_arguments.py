@@ -1,4 +1,4 @@
-"""Payload text is never in a place where it would be code."""
+"""A template with payload text is refused where a program would run it as code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -65,7 +65,7 @@ def test_a_template_in_an_argument_is_allowed(faults: Faults, argv: list[str]) -
     assert [fault for fault in faults("command", {"argv": argv}) if "not there" not in fault] == []
 
 
-def test_an_interpreter_without_stdin_needs_no_script(faults: Faults) -> None:
+def test_an_interpreter_without_standard_input_needs_no_script(faults: Faults) -> None:
     assert faults("command", {"argv": ["bash"], "stdin": "none"}) == []
 
 

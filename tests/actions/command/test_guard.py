@@ -1,4 +1,4 @@
-"""Programs are ended when the lease of the daemon ends, whatever the daemon does meanwhile."""
+"""The guard kills all programs when the daemon's lease ends, also when the daemon is frozen or killed."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ Job = Callable[..., AttemptInput]
 
 
 def _sleeper() -> "subprocess.Popen[bytes]":
-    """A program in a group of its own, with a child; its output is a pipe."""
+    """A program in a process group of its own, with a child process. Its output is a pipe."""
     return subprocess.Popen(
         ["/bin/sh", "-c", "trap '' TERM; sleep 600 & echo ready; wait"], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -37,7 +37,7 @@ def _pipe_of(program: "subprocess.Popen[bytes]") -> int:
 
 
 def _guard() -> "subprocess.Popen[bytes]":
-    """A guard of this process that is ready."""
+    """Start a guard for this process and wait until it is ready."""
     argv = [sys.executable, "-I", "-S", guard_process.__file__, str(os.getpid())]
     guard = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     assert guard.stdout is not None
@@ -104,7 +104,7 @@ def test_a_command_whose_lease_ends_is_interrupted(act: Act, job: Job) -> None:
     assert asyncio.run(run()) == Outcome.excused("the node's lease ended")
 
 
-def test_after_the_lease_no_program_is_started(act: Act, job: Job, tmp_path: Path) -> None:
+def test_no_program_is_started_after_the_lease_has_ended(act: Act, job: Job, tmp_path: Path) -> None:
     action = act("command", {"argv": ["touch", str(tmp_path / "ran")], "stdin": "none"})
     lease = Lease(lease_clock() - 1)
 
@@ -113,7 +113,7 @@ def test_after_the_lease_no_program_is_started(act: Act, job: Job, tmp_path: Pat
             tools: Tools[Any] = Tools(programs, lease=lease)
             over = await action.attempt(job({}), tools)
             lease.renew(lease_clock() + 600)
-            # An attempt that had begun before the lease ended may be another node's now.
+            # The delivery of an attempt that began before the end of the lease may belong to another node now.
             late = await action.attempt(job({}), tools)
             existed = (tmp_path / "ran").exists()
             assert not existed
@@ -139,7 +139,7 @@ def test_commands_run_without_a_guard_when_none_can_be_started(
     assert asyncio.run(run()).kind is OutcomeKind.SUCCEEDED
 
 
-def test_a_frozen_guard_delays_nothing_and_is_replaced() -> None:
+def test_a_frozen_guard_is_replaced_without_a_delay() -> None:
     async def run() -> None:
         async with open_threads("spawn", 4) as threads:
             guard = Guard(threads, Lease())

@@ -1,4 +1,4 @@
-"""Sender's text reaches plain programs, plain variables and scripts of one's own; all else needs allow_code."""
+"""Text of senders may reach plain programs, plain variables and own scripts. Anything else needs allow_code."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.cases import each
 Make = Callable[..., Any]
 DOCS = (Path(__file__).parents[3] / "docs" / "actions.md").read_text()
 
-# Programs of a Debian machine that run, load or write what they are told to, in their arguments or their input.
+# Programs of a Debian system that run, load or write what their arguments or their input say.
 OTHERS = (
     *(
         "ansible-playbook",
@@ -94,7 +94,7 @@ def test_a_program_that_may_run_text_as_code_gets_no_senders_text(faults: Make, 
             assert not [fault for fault in faults("command", given) if "plain" in fault], argv
 
 
-def test_the_error_names_place_and_cure(faults: Make) -> None:
+def test_the_error_for_a_program_that_is_not_plain_names_place_and_cure(faults: Make) -> None:
     [argument] = faults("command", {"argv": ["sed", "{{ payload.x }}"], "stdin": "none"})
     [body] = faults("command", {"argv": ["xargs", "rm"]})
     [without_rule] = faults("command", {"argv": ["xargs", "rm"]}, allow_code=None)
@@ -120,7 +120,7 @@ def test_a_plain_program_may_get_senders_text(faults: Make, program: str) -> Non
 
 
 @pytest.mark.parametrize("program", sorted(READERS))
-def test_a_program_that_only_reads_may_get_the_body_but_no_senders_text_as_argument(faults: Make, program: str) -> None:
+def test_a_program_that_only_reads_may_get_the_body_but_no_templated_argument(faults: Make, program: str) -> None:
     assert faults("command", {"argv": [program, "x"]}) == []
     assert faults("command", {"argv": [program, "{{ payload.x }}"], "stdin": "none"})
 

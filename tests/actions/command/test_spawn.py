@@ -1,4 +1,4 @@
-"""Both ways to start a program do the same."""
+"""Both ways to start a program have the same effect."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from router.actions.command.spawn import spawn
 
 @pytest.fixture(params=["library", "subprocess"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The C library's way, and the one for systems where it lacks something."""
+    """Start by the C library, and by subprocess where the C library lacks something."""
     if request.param == "subprocess":
         monkeypatch.setattr(module, "_LIBRARY", None)
     elif module._LIBRARY is None:
@@ -55,7 +55,7 @@ def test_a_program_inherits_only_the_given_descriptors_and_environment(way: str,
 
 @pytest.mark.parametrize("program", [b"./none", b"none-such-program", b"../plain", b"/"])
 def test_a_failed_start_leaks_no_descriptor(way: str, tmp_path: Path, program: bytes) -> None:
-    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are wanted
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the names are needed
 
     with pytest.raises(OSError, match="No such file|denied|directory"):
         _spawn([program], tmp_path, {b"PATH": b"/bin"})

@@ -17,28 +17,28 @@ from router.http.certificate import TlsFiles
 
 @dataclass
 class Seen:
-    """What a server saw."""
+    """The requests that a server got."""
 
     port: int = 0
     requests: list[dict[str, str]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  #: of clients, by their certificates
-    asked: list[str] = field(default_factory=list)  #: of a proxy: method and address of each request
+    names: list[str] = field(default_factory=list)  #: names of the clients, from their certificates
+    asked: list[str] = field(default_factory=list)  #: method and address of each request to a proxy
     credentials: list[str | None] = field(default_factory=list)
     status: int = 200
     location: str | None = None
-    echo: bool = False  #: answer with the request's headers
+    echo: bool = False  #: whether to answer with the request's headers
 
 
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that break off are expected."""
+        """Ignore errors, since tests close connections early."""
 
 
 @contextlib.contextmanager
 def tls_server(files: TlsFiles | None = None, client_ca: Path | None = None) -> Iterator[Seen]:
-    """A server by TLS, or plain without files."""
+    """Run a server with TLS, or without TLS if there are no files."""
     seen = Seen()
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def tls_server(files: TlsFiles | None = None, client_ca: Path | None = None) -> 
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = _Quiet(("127.0.0.1", 0), Handler)
     if files is not None:
@@ -77,7 +77,7 @@ def tls_server(files: TlsFiles | None = None, client_ca: Path | None = None) -> 
 
 @contextlib.contextmanager
 def proxy_server(user: str | None = None) -> Iterator[Seen]:
-    """A proxy for CONNECT and for plain HTTP; with `user` (`name:password`) for that one only."""
+    """Run a proxy for CONNECT and plain HTTP. With `user` (`name:password`) it requires that login."""
     seen = Seen()
     wanted = None if user is None else f"Basic {base64.b64encode(user.encode()).decode()}"
 
@@ -124,7 +124,7 @@ def proxy_server(user: str | None = None) -> Iterator[Seen]:
             self.close_connection = True
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = _Quiet(("127.0.0.1", 0), Handler)
     with _serving(server):

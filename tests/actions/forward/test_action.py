@@ -1,4 +1,4 @@
-"""Forward, against real servers on loopback."""
+"""The action forward, with real servers on loopback."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ Attempt = Callable[..., Outcome]
 
 @pytest.fixture
 def seen(httpserver: HTTPServer) -> list[Request]:
-    """Requests that reached the server, each answered 200."""
+    """The requests that reached the server, which answers each with 200."""
     requests: list[Request] = []
 
     def answer(request: Request) -> Response:
@@ -41,7 +41,7 @@ def seen(httpserver: HTTPServer) -> list[Request]:
 
 @pytest.fixture
 def raw() -> Iterator[Callable[..., str]]:
-    """A raw TCP server: each connection is handed to a function."""
+    """Return a function that runs a TCP server and hands each connection to a function."""
     stops: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
@@ -84,7 +84,7 @@ def test_the_original_body_and_its_headers_are_forwarded(
         ("X-GitHub-Event", "push"),
         ("X-Many", "1"),
         ("X-Many", "2"),
-        ("X-Name", "J\xc3\xb6rg"),  # UTF-8 as WSGI hands it on: one character a byte
+        ("X-Name", "J\xc3\xb6rg"),  # WSGI decodes headers to one character a byte
         ("Content-Type", "application/json"),
         ("X-Hub-Signature-256", "sha256=ab"),
         ("Content-Length", "999"),
@@ -198,7 +198,7 @@ def test_a_new_body_drops_the_signature_and_sets_its_content_type(
     assert [name for name in signatures if name in request.headers] == []
 
 
-def test_an_item_is_sent_as_the_body_with_an_id_of_its_own(
+def test_an_item_is_sent_as_the_body_with_its_own_id(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request]
 ) -> None:
     action = act("forward", {"url": httpserver.url_for("/in"), "body": "item"}, has_item=True)
@@ -209,7 +209,7 @@ def test_an_item_is_sent_as_the_body_with_an_id_of_its_own(
     assert seen[0].headers["webhook-id"] == "018bcfe5-6800-7000-8000-000000000001_1"
 
 
-def test_an_item_that_the_payload_no_longer_has_is_dead(act: Make, job: Make, attempt: Attempt) -> None:
+def test_the_delivery_of_an_item_that_the_payload_lacks_is_dead(act: Make, job: Make, attempt: Attempt) -> None:
     outcome = attempt(
         act("forward", {"url": "http://127.0.0.1:9/", "body": "item"}, has_item=True), job({}, item=("$.a[1]", 1))
     )
@@ -244,7 +244,7 @@ def test_headers_can_be_set_and_filtered(
     assert request.headers["Authorization"] == "Bearer hush"
     assert request.headers["User-Agent"] == "mine"
     assert request.headers["X-Github-Event"] == "push"
-    assert request.headers["Content-Type"] == "application/json"  # it belongs to the body
+    assert request.headers["Content-Type"] == "application/json"  # this header describes the body
     assert "X-Other" not in request.headers
     assert "Cookie" not in request.headers
 
@@ -310,7 +310,7 @@ def test_the_response_status_decides_the_outcome(
     assert len(httpserver.log) == 1
 
 
-def test_a_long_response_is_read_up_to_its_limit_and_escaped(
+def test_a_long_response_is_read_up_to_a_limit_and_escaped(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/in").respond_with_data(b"\x1b[2J" + b"x" * 10_000_000)
@@ -375,7 +375,7 @@ def test_a_closed_idle_connection_is_replaced_at_once(
     def answer_once(connection: socket.socket, _: int) -> None:
         requests.append(connection.recv(65536))
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        requests.append(connection.recv(65536))  # the next request on it is read, and never answered
+        requests.append(connection.recv(65536))  # the server reads the next request and closes without an answer
 
     outcome = attempt(act("forward", {"url": raw(answer_once)}), job({}), job({}))
 
@@ -432,7 +432,7 @@ _PLAIN = _OK + b"Content-Length: 2\r\n\r\nhi"
         ((b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", _PLAIN), OutcomeKind.SUCCEEDED, 200),
         ((b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",), OutcomeKind.RETRY, 101),
         ((b"HTTP/1.0 200 OK\r\n\r\nhello",), OutcomeKind.SUCCEEDED, 200),
-        ((_OK + b"Content-Length: 500\r\n\r\nhel",), OutcomeKind.SUCCEEDED, 200),  # its status was clear
+        ((_OK + b"Content-Length: 500\r\n\r\nhel",), OutcomeKind.SUCCEEDED, 200),  # the status was complete
         ((_OK + b"Content-Length: -5\r\n\r\n",), OutcomeKind.RETRY, None),
         ((_OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",), OutcomeKind.RETRY, None),
         ((_OK + b"X-\0: a\r\n\r\n",), OutcomeKind.RETRY, None),
@@ -474,7 +474,7 @@ def test_a_slow_response_times_out(
     outcome = attempt(act("forward", {"url": raw(drip), "timeout": "300ms"}), job({}))
     done.set()
 
-    assert time.monotonic() - began < 30  # the response itself would take half an hour
+    assert time.monotonic() - began < 30  # the whole response would take half an hour
     assert outcome.kind is (OutcomeKind.SUCCEEDED if head else OutcomeKind.RETRY)
 
 
@@ -495,7 +495,7 @@ def test_a_compressed_response_is_not_decompressed(
 def test_cookies_are_not_sent_back(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, monkeypatch: Any
 ) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nor are the environment's proxies used
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the environment's proxies are not used either
     httpserver.expect_request("/in").respond_with_data("", headers={"Set-Cookie": "session=1; Path=/"})
 
     attempt(act("forward", {"url": httpserver.url_for("/in")}), job({}), job({}))
@@ -512,7 +512,7 @@ def test_a_metadata_address_in_another_notation_is_refused(
 
     outcome = attempt(templated, job({"host": host}))
 
-    # A number may be known for one; a hexadecimal one is a name to us, and an address to the system's resolver.
+    # Some notations are recognized when the rules load. Others look like names until the system's resolver reads them.
     assert literal or "link-local or metadata" in attempt(act("forward", {"url": f"http://{host}/"}), job({})).error
     assert "the URL is not valid" in outcome.error or "link-local or metadata address" in outcome.error
 
@@ -539,7 +539,7 @@ def test_a_literal_metadata_address_is_allowed(act: Make, job: Make) -> None:
 
 
 def test_a_metadata_address_is_refused_on_connection(act: Make, job: Make, attempt: Attempt, monkeypatch: Any) -> None:
-    # A name that leads to the metadata address: resolved as the system does, only with another answer.
+    # The resolver answers with the metadata address for a name.
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
 
@@ -675,7 +675,7 @@ def test_each_attempt_continues_the_trace_with_its_own_span(
         (TRACED, {"tracestate": "c=3"}, None, ["c=3"]),
     ],
 )
-def test_a_trace_header_of_the_action_wins_and_none_is_invented(
+def test_a_trace_header_of_the_action_replaces_the_senders_and_none_is_added(
     act: Make,
     job: Make,
     attempt: Attempt,

@@ -1,4 +1,4 @@
-"""Forwards that show who they are: auth, client certificates, and proxies."""
+"""Connections of forwards: auth, client certificates, authorities and proxies."""
 
 import base64
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_auth_is_sent_in_its_header(
     assert "of-the-sender" not in request.values()
 
 
-def test_an_actions_own_auth_replaces_that_of_its_target(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_the_auth_of_an_action_replaces_that_of_its_target(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     with tls_server() as server:
         targets = f'targets: {{t: {{url: "http://127.0.0.1:{server.port}", auth: {{bearer: {{env: TOKEN}}}}}}}}'
         action = _action(tmp_path, "{target: t, auth: {header: X-Key, value: {env: PASSWORD}}}", targets)
@@ -82,7 +82,7 @@ def test_an_actions_own_auth_replaces_that_of_its_target(tmp_path: Path, job: Ma
     assert "Authorization" not in request
 
 
-def test_auth_is_not_sent_to_where_a_redirect_leads(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_auth_is_not_sent_to_the_address_of_a_redirect(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     with tls_server() as server, tls_server() as elsewhere:
         server.status, server.location = 307, f"http://127.0.0.1:{elsewhere.port}/"
         action = _action(tmp_path, f'{{url: "http://127.0.0.1:{server.port}/", auth: {{bearer: {{env: TOKEN}}}}}}')
@@ -110,7 +110,9 @@ def test_a_forward_can_use_a_client_certificate_and_a_private_authority(
     assert server.names == ["client", "client"]
 
 
-def test_a_server_of_another_authority_is_not_trusted(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_a_server_with_a_certificate_of_another_authority_is_not_trusted(
+    tmp_path: Path, job: Make, attempt: Attempt
+) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other authority")
     with tls_server(authority.issue()) as server:
         url = f"https://localhost:{server.port}/in"
@@ -124,7 +126,7 @@ def test_a_server_of_another_authority_is_not_trusted(tmp_path: Path, job: Make,
 
 
 @pytest.mark.parametrize("given", ["none", "foreign"])
-def test_a_server_that_refuses_the_client_certificate_is_named(
+def test_the_error_for_a_refused_client_certificate_names_the_server(
     tmp_path: Path, job: Make, attempt: Attempt, given: str
 ) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other authority")
@@ -156,7 +158,7 @@ def test_a_renewed_certificate_is_used_after_the_next_load(tmp_path: Path, job: 
     assert contexts[0] is contexts[1] is not contexts[2]
     assert outcome.kind == "succeeded"
     assert {path.name for path in before.secret_files} == {"test-authority.pem", "client.pem", "client.key"}
-    assert before.secret_files != after.secret_files  # the daemon watches them, and loads the rules again
+    assert before.secret_files != after.secret_files  # a change of these files reloads the rules
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -180,7 +182,7 @@ def test_a_forward_goes_through_its_proxy(
     assert outcome.kind == "succeeded", outcome
     assert [request["Authorization"] for request in server.requests] == ["Bearer t0ken-of-ours"] * 2
     assert all("Proxy-Authorization" not in request for request in server.requests)
-    if scheme == "https":  # one tunnel, in which the proxy sees nothing
+    if scheme == "https":  # one encrypted tunnel
         assert proxy.asked == [f"CONNECT localhost:{server.port}"]
         assert all("Authorization" not in request for request in proxy.requests)
     else:
@@ -201,9 +203,7 @@ def test_the_error_for_a_failing_proxy_names_the_cause(tmp_path: Path, job: Make
     assert down.error == f"no connection to the proxy http://127.0.0.1:{gone}: Connection refused"
 
 
-def test_addresses_that_forwards_refuse_are_refused_behind_a_proxy_too(
-    tmp_path: Path, job: Make, attempt: Attempt
-) -> None:
+def test_refused_addresses_are_also_refused_behind_a_proxy(tmp_path: Path, job: Make, attempt: Attempt) -> None:
     with proxy_server() as proxy:
         forward = (
             f"""{{url: "http://{{{{ payload.host }}}}/", allow_hosts: ["*"], proxy: "http://127.0.0.1:{proxy.port}"}}"""
@@ -216,7 +216,7 @@ def test_addresses_that_forwards_refuse_are_refused_behind_a_proxy_too(
     assert own.error == "the host of the proxy http://metadata.invalid can't be resolved"
 
 
-def test_test_shows_secrets_by_name(tmp_path: Path, job: Make) -> None:
+def test_the_command_test_shows_secrets_by_name(tmp_path: Path, job: Make) -> None:
     auth = "{basic: {username: {env: USER}, password: {env: PASSWORD}}}"
     action = _action(tmp_path, f'{{url: "https://a.example/", auth: {auth}, proxy: "http://127.0.0.1:1"}}')
 
@@ -227,7 +227,7 @@ def test_test_shows_secrets_by_name(tmp_path: Path, job: Make) -> None:
 
 
 def _of(authority: Authority, key: str, ending: str = "") -> str:
-    """A URL by https with these files."""
+    """A forward to an https URL with these files."""
     del authority
     return f'{{url: "https://a.example/", tls: {{{key}}}{ending}}}'
 
@@ -256,7 +256,7 @@ def _of(authority: Authority, key: str, ending: str = "") -> str:
         ("ca: 5", ".tls.ca: expected text, found the number 5; quote it"),
     ],
 )
-def test_a_file_that_can_t_be_used_is_named_with_its_place(tmp_path: Path, tls: str, problem: str) -> None:
+def test_the_error_for_an_unusable_file_names_its_place(tmp_path: Path, tls: str, problem: str) -> None:
     authority = Authority(tmp_path)
     authority.issue("client")
     authority.issue("other")
@@ -269,7 +269,7 @@ def test_a_file_that_can_t_be_used_is_named_with_its_place(tmp_path: Path, tls: 
     assert found.startswith(problem)
 
 
-def test_an_expired_certificate_is_only_a_warning(tmp_path: Path) -> None:
+def test_an_expired_certificate_gets_a_warning(tmp_path: Path) -> None:
     Authority(tmp_path).issue("old", timedelta(hours=-2), timedelta(hours=-1))
 
     loaded = _load(tmp_path, '{url: "https://a.example/", tls: {cert: old.pem, key: old.key}}')
@@ -279,7 +279,9 @@ def test_an_expired_certificate_is_only_a_warning(tmp_path: Path) -> None:
     assert str(warning).endswith("; renew it; until then no connection is made")
 
 
-def test_a_missing_file_is_a_note_when_nothing_will_run(tmp_path: Path, job: Make, attempt: Attempt) -> None:
+def test_a_missing_file_gets_a_note_when_the_rules_are_only_checked(
+    tmp_path: Path, job: Make, attempt: Attempt
+) -> None:
     loaded = _load(tmp_path, '{url: "https://a.example/", tls: {ca: gone.pem}}', require_secrets=False)
 
     [note] = loaded.problems
@@ -341,7 +343,7 @@ def test_an_action_cannot_set_the_connection_of_its_target(tmp_path: Path, key: 
     assert "belongs to the target: write it under targets: t" in found
 
 
-def test_tls_needs_https(tmp_path: Path) -> None:
+def test_the_key_tls_requires_https(tmp_path: Path) -> None:
     Authority(tmp_path)
 
     [found] = _problems(tmp_path, "{url: 'http://a.example/', tls: {ca: test-authority.pem}}")

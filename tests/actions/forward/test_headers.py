@@ -1,4 +1,4 @@
-"""Which of a sender's headers reach a target: those that are known to be harmless, and those that are named."""
+"""The sender's headers that reach a target: the ones known to be harmless, and the ones that the rules name."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from router.domain.identity_headers import tells_who_calls
 from tests.cases import each
 
 GITHUB = frozenset({"x-github-*", "x-hub-signature-256"})
-# By all of these some proxy tells some service who calls, from where, or what is asked for.
+# Proxies use these headers to tell a service the caller, its address or the requested path.
 IDENTITY = [
     *("X-WEBAUTH-USER", "Remote-User", "Remote_User", "True-Client-IP", "X-Original-URL", "X-Rewrite-URL"),
     *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "CF-Connecting-IP", "X-Client-IP", "Client-IP"),
@@ -54,7 +54,7 @@ def test_all_other_headers_are_dropped(name: str) -> None:
     assert passed([(name, "root")], only=None, original=True).stopped == [name]
 
 
-def test_a_header_that_the_source_names_passes_only_in_that_spelling() -> None:
+def test_a_header_named_by_the_source_passes_only_in_that_spelling() -> None:
     given = ("X-GitHub-Event", "x-hub-signature-256", "X_GitHub_Event", "X-Hub-Signature")
 
     assert names(*given, named=GITHUB) == ["X-GitHub-Event", "x-hub-signature-256"]
@@ -64,10 +64,10 @@ DANGEROUS = ["Authorization", "Cookie", "X-Forwarded-For", "X-Real-IP", "X-Auth-
 
 
 @pytest.mark.parametrize("name", [*DANGEROUS, "Content-Length", "X_Forwarded_For", "Connection", "traceparent"])
-def test_no_spelling_brings_back_a_dropped_header(name: str) -> None:
+def test_a_dropped_header_passes_in_no_spelling(name: str) -> None:
     assert names(name, named={"*", name.lower()}) == []
     assert names(name, only=("*",)) == []
-    assert passed([(name, "v")], only=None, original=True).stopped == []  # it never passed, so nobody is told
+    assert passed([(name, "v")], only=None, original=True).stopped == []  # it never passed, so no log line is needed
 
 
 def test_pass_headers_replaces_the_default_list() -> None:
@@ -93,14 +93,14 @@ def test_signatures_of_the_original_body_pass_only_with_that_body() -> None:
 
 
 @each("name", IDENTITY)
-def test_headers_that_tell_who_calls_are_recognized(name: str) -> None:
+def test_headers_that_identify_the_caller_are_recognized(name: str) -> None:
     assert tells_who_calls(name)
 
 
 @pytest.mark.parametrize(
     "name", ["X-GitHub-Event", "X-Event-Key", "X-Hook-UUID", "Content-Type", "X-Tag", "X-Gitea-Event"]
 )
-def test_headers_of_the_event_do_not_count_as_telling_who_calls(name: str) -> None:
+def test_headers_that_describe_the_event_do_not_identify_the_caller(name: str) -> None:
     assert not tells_who_calls(name)
 
 

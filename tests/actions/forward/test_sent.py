@@ -1,4 +1,4 @@
-"""What is kept of a forward's request."""
+"""The part of a forward's request that is stored."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""A service that answers as a test wants, and polls of it."""
+"""Fixtures with a service that a test can script, and with polled sources."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -30,14 +30,14 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def other_service() -> Iterator[Service]:
-    """Another one, at another port."""
+    """A second running service at another port."""
     service = Service()
     yield service
     service.stop()
 
 
 class Source:
-    """A polled source with a store of its own; each `poll` is one poll by its rules."""
+    """A polled source with a store of its own. Each call of `poll` is one poll."""
 
     def __init__(self, folder: Path, store: SqliteStore, rules: str, environ: Mapping[str, str]) -> None:
         self.folder, self.store, self.environ = folder, store, environ
@@ -45,7 +45,7 @@ class Source:
         self.load(rules)
 
     def load(self, rules: str) -> None:
-        """Take other rules."""
+        """Load and use other rules."""
         self.ruleset: Ruleset = Loader(REGISTRIES, self.environ).load(rules, "rules.yaml", self.folder).require()
 
     def poll(self, *, dry: bool = False) -> PollReport:
@@ -55,12 +55,12 @@ class Source:
         return poll_once(self.store, self.ruleset, source, source.poll, self.now, dry=dry)
 
     def payloads(self, *, dry: bool = False) -> list[Any]:
-        """The payloads of the events of one poll."""
+        """Poll once. Return the payloads of the new events."""
         return [orjson.loads(one.event.body) for one in self.poll(dry=dry).events]
 
     @property
     def state(self) -> PollState:
-        """What the store knows of it."""
+        """The state of the source in the store."""
         [state] = self.store.polls()
         return state
 
@@ -77,7 +77,7 @@ rules:
 
 @pytest.fixture
 def source(tmp_path: Path, service: Service) -> Iterator[Callable[..., Source]]:
-    """Make a source that asks the service, with the keys of its poll as YAML in flow style."""
+    """Return a function that makes a source of the service. It takes the keys of `poll` as YAML in flow style."""
     with closing(SqliteStore(tmp_path / "store.db")) as store:
 
         def make(poll: str = "", *, more: str = "", url: str = "", **environ: str) -> Source:

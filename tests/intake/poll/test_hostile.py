@@ -1,4 +1,4 @@
-"""Services that fail, stall or attack: each poll ends within its limits, says why, and stores nothing of it."""
+"""A poll of a failing, stalling or hostile service ends within its limits, says why, and stores nothing."""
 
 import gzip
 import time
@@ -18,7 +18,7 @@ ITEMS = "items: '$[*]', start: all"
 
 
 def fails(polled: Source, *words: str, stored: int = 0) -> str:
-    """The reason why a poll fails; it has these words, and so many events are stored."""
+    """Poll, and check that it fails with these words and that so many events are stored. Return the reason."""
     with pytest.raises(PollError) as caught:
         polled.poll()
     text = str(caught.value)
@@ -77,7 +77,7 @@ def test_headers_that_never_come_end_at_the_timeout(service: Service, source: Ma
     fails(source(f"{ITEMS}, timeout: 200ms"), "no answer from")
 
 
-def test_an_answer_that_is_cut_is_not_read(service: Service, source: Make) -> None:
+def test_an_incomplete_answer_is_not_read(service: Service, source: Make) -> None:
     def cut(handler: Any) -> None:
         head(handler, "Content-Length: 100")
         handler.wfile.write(b"[1]")
@@ -161,7 +161,7 @@ def test_a_redirect_to_another_host_gets_no_credentials(
     assert other_service.asked == []
 
 
-def test_a_redirect_keeps_a_secret_of_the_url_on_its_host(
+def test_a_secret_in_the_url_is_not_redirected_to_another_host(
     service: Service, other_service: Service, source: Make
 ) -> None:
     service.answer = lambda _: Reply(status=302, headers={"Location": other_service.url + "/x"})
@@ -205,7 +205,7 @@ def test_a_redirect_without_a_usable_location_is_a_failure(service: Service, sou
     fails(source(ITEMS))
 
 
-def test_redirects_in_a_circle_end(service: Service, source: Make) -> None:
+def test_circular_redirects_are_a_failure(service: Service, source: Make) -> None:
     service.answer = lambda _: Reply(status=302, headers={"Location": "/jobs"})
 
     fails(source(ITEMS), "more than 5 times")
@@ -273,7 +273,7 @@ def test_a_broken_link_header_has_no_next_page(service: Service, source: Make, h
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}, "x" * 9000, "a\r\nX-Evil: 1"])
-def test_a_cursor_of_another_kind_is_a_failure(service: Service, source: Make, value: object) -> None:
+def test_a_cursor_that_is_no_text_or_number_is_a_failure(service: Service, source: Make, value: object) -> None:
     service.answer = lambda _: Reply({"list": [1], "cursor": value})
 
     fails(source("items: '$.list[*]', cursor: {from: $.cursor, header: X-Since}, start: all"), "$.cursor")

@@ -1,4 +1,4 @@
-"""Answers of ordinary services that are easily misread: nothing there, odd headers, cursors that change, loops."""
+"""Unusual answers of ordinary services: without content, with odd headers, changing cursors or circular links."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ XML = {"Content-Type": "application/xml"}
 
 
 @pytest.mark.parametrize("status", [204, 205])
-def test_a_first_answer_without_content_says_that_nothing_is_there(service: Service, source: Make, status: int) -> None:
+def test_a_first_answer_without_content_counts_as_an_empty_list(service: Service, source: Make, status: int) -> None:
     polled = source("items: '$[*]'")
     service.answer = lambda _: Reply(b"", status)
     assert polled.payloads() == []
@@ -61,7 +61,7 @@ def test_a_content_type_of_odd_bytes_is_read(service: Service, source: Make) -> 
     assert source("start: all").payloads() == [[1]]
 
 
-def test_a_cursor_may_change_from_text_to_number(service: Service, source: Make) -> None:
+def test_a_cursor_may_change_from_a_text_to_a_number(service: Service, source: Make) -> None:
     polled = source("items: '$[*].a', start: all, cursor: {from: '$[*].n', query: n, pick: max}")
     service.body = [{"a": 1, "n": "2026-11-28"}]
     polled.poll()
@@ -104,7 +104,7 @@ def test_the_items_of_a_page_with_a_circular_link_are_stored(service: Service, s
     assert polled.state.cursor is None
 
 
-def test_false_is_no_next_page_and_no_cursor(service: Service, source: Make) -> None:
+def test_false_means_that_there_is_no_next_page_or_cursor(service: Service, source: Make) -> None:
     polled = source(f"{NEXT}, start: all, cursor: {{from: $.c, query: c}}")
     service.body = {"list": [1], "next": False, "c": False}
 

@@ -1,4 +1,4 @@
-"""When sources are polled: timers, failures, reloads, leadership, stops."""
+"""The times at which sources are polled: intervals, failures, reloads, leadership and stops."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Runs:
-    """Polling on one store, as a daemon runs it."""
+    """Runs polling on a store, as a daemon does."""
 
     def __init__(self, folder: Path, store: SqliteStore, service: Service) -> None:
         self.folder, self.store, self.service = folder, store, service
@@ -55,10 +55,10 @@ class Runs:
         self.current: CurrentRuleset | None = None
         self.polling: Polling | None = None
         self.leads = True
-        self.ahead = 0  #: ms that the wall clock is ahead
+        self.ahead = 0  #: ms by which the wall clock is ahead
 
     def load(self, *sources: str) -> Ruleset:
-        """Load rules with sources, each `name: keys of its poll`."""
+        """Load rules with sources, given as name and keys of `poll`."""
         lines = []
         for source in sources:
             name, _, keys = source.partition(": ")
@@ -69,7 +69,7 @@ class Runs:
         return ruleset
 
     def start(self, *sources: str, failing: float = 300.0) -> Polling:
-        """Begin to poll."""
+        """Start polling."""
         self.current = CurrentRuleset(self.load(*sources))
         now = lambda: time.time_ns() // 1_000_000 + self.ahead  # noqa: E731
         self.polling = Polling(self.store, self.current, now, self.metrics, lambda _: self.leads, failing)
@@ -77,45 +77,45 @@ class Runs:
         return self.polling
 
     def reload(self, *sources: str) -> None:
-        """Take other rules."""
+        """Load and use other rules."""
         assert self.current is not None
         assert self.polling is not None
         self.current.ruleset = self.load(*sources)
         self.polling.rules_changed()
 
     def stop(self) -> None:
-        """End."""
+        """Stop polling."""
         if self.polling is not None:
             self.polling.stop()
             self.polling = None
 
     def count(self, name: str) -> int:
-        """How often a source was asked."""
+        """The number of requests for a source."""
         return sum(asked.path.split("?")[0] == f"/{name}" for asked in list(self.service.asked))
 
     def state(self, name: str) -> PollState | None:
-        """What the store knows of a source."""
+        """The state of a source in the store."""
         return next((one for one in self.store.polls() if one.source == name), None)
 
     def counted(self, name: str, outcome: str) -> int:
-        """How many polls ended so."""
+        """The number of polls with this outcome."""
         return self.metrics.counted().counts[f.POLLS].get((name, outcome), 0)
 
     def own(self) -> list[Any]:
-        """The payloads of the router's own events, the oldest first."""
+        """The payloads of the own events, oldest first."""
         return [orjson.loads(event.body) for event in reversed(self.store.events()) if event.source == "router"]
 
 
 @pytest.fixture
 def runs(tmp_path: Path, service: Service) -> Iterator[Runs]:
-    """Polling that has not begun."""
+    """Polling that has not started."""
     with closing(SqliteStore(tmp_path / "store.db")) as store:
         found = Runs(tmp_path, store, service)
         yield found
         found.stop()
 
 
-def test_a_source_is_asked_again_and_again(runs: Runs) -> None:
+def test_a_source_is_polled_at_each_interval(runs: Runs) -> None:
     runs.service.body = [1]
     runs.start("a: every: 10ms")
 
@@ -142,7 +142,7 @@ def test_a_failing_source_and_its_recovery_are_each_reported_once(runs: Runs) ->
     until(lambda: (state := runs.state("a")) is not None and state.failures == 0)
 
 
-def test_retry_after_is_waited_for(runs: Runs) -> None:
+def test_a_poll_waits_as_long_as_retry_after_says(runs: Runs) -> None:
     runs.service.answer = lambda _: Reply(status=429, headers={"Retry-After": "120"})
     runs.start("a: every: 10ms", "b: every: 1h")
 
@@ -258,7 +258,7 @@ def test_the_events_of_a_poll_that_a_reload_overtook_are_not_stored(runs: Runs) 
     assert {event.source for event in runs.store.events()} <= {"fence"}
 
 
-def test_a_stop_gives_up_the_answer_that_is_awaited(runs: Runs) -> None:
+def test_a_stop_cancels_a_waiting_poll(runs: Runs) -> None:
     asked, release = threading.Event(), threading.Event()
 
     def answer(_: Asked) -> Reply:
@@ -329,7 +329,7 @@ def test_only_the_node_that_leads_polls(runs: Runs) -> None:
     until(lambda: runs.count("a") and runs.count("b"))
 
 
-def test_another_node_that_polled_meanwhile_is_noticed(runs: Runs) -> None:
+def test_a_poll_by_another_node_meanwhile_is_noticed(runs: Runs) -> None:
     asked, release = threading.Event(), threading.Event()
 
     def answer(_: Asked) -> Reply:
@@ -350,7 +350,7 @@ def test_another_node_that_polled_meanwhile_is_noticed(runs: Runs) -> None:
     assert len(runs.store.events()) == 2
 
 
-def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> None:
+def test_a_failing_next_page_does_not_delay_polls_of_the_first_page(runs: Runs) -> None:
     items = ["a"]
     runs.service.answer = lambda asked: (
         Reply(status=500) if "page" in asked.path else Reply([items[-1]], headers={"Link": "</a?page=2>; rel=next"})
@@ -364,7 +364,7 @@ def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> No
 
 def test_a_full_store_causes_no_extra_polls(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_loop, "STORE_SECONDS", 0.01)
-    connection = runs.store._writer._connection  # the disk is made full from inside
+    connection = runs.store._writer._connection  # a database limit stands for the full disk
     runs.service.answer = lambda asked: Reply(["x" * 1_000_000] if asked.path == "/a" else [])
     runs.start("fence: every: 10ms")
     until(lambda: runs.state("fence"))
@@ -410,7 +410,7 @@ def test_a_command_and_a_daemon_never_poll_a_source_at_once(runs: Runs, dry: boo
     with closing(open_operator_store(runs.folder / "store.db")) as store:
         report = poll_once(store, ruleset, source, source.poll, time.time_ns() // 1_000_000, dry=dry)
 
-    assert report.events == []  # it began once the daemon had stored both
+    assert report.events == []  # the command's poll began after the daemon had stored both
     assert len(runs.store.events()) == 2
 
 

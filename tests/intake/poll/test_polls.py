@@ -1,4 +1,4 @@
-"""What one poll asks, and which events its answers give."""
+"""The request of one poll, and the events that its answers give."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ JOBS = "items: '$.jobs[*]', id: [item.id, item.status], start: all"
 
 
 def jobs(*pairs: tuple[int, str]) -> dict[str, object]:
-    """An answer with these jobs."""
+    """An answer that lists these jobs."""
     return {"jobs": [{"id": number, "status": status} for number, status in pairs]}
 
 
@@ -74,13 +74,13 @@ def test_ids_of_different_types_differ(service: Service, source: Make) -> None:
 
 
 @pytest.mark.parametrize("item", ["text", 7, 1.5, None, True, [1, [2]], {"a": {"b": "é"}}])
-def test_any_json_is_an_item(service: Service, source: Make, item: object) -> None:
+def test_an_item_may_be_any_json_value(service: Service, source: Make, item: object) -> None:
     service.body = [item]
 
     assert source("items: '$[*]', start: all").payloads() == [item]
 
 
-def test_without_items_the_whole_answer_is_an_event_when_it_differs(service: Service, source: Make) -> None:
+def test_without_items_a_changed_answer_is_one_event(service: Service, source: Make) -> None:
     service.body = {"price": 1}
     polled = source("start: all")
 
@@ -135,7 +135,7 @@ def test_an_id_is_new_again_after_a_week_of_absence(service: Service, source: Ma
 
 
 @pytest.mark.parametrize("changed", ["items: '$.list[*]', start: all", "items: '$[*]', id: item.a, start: all"])
-def test_changed_items_or_id_start_anew(service: Service, source: Make, changed: str) -> None:
+def test_a_source_with_changed_items_or_id_starts_again(service: Service, source: Make, changed: str) -> None:
     service.body = [{"id": 1}]
     source("items: '$[*]', id: item.id, start: all").poll()
     service.body = {"list": [{"id": 1}]} if "list" in changed else [{"id": 1}]
@@ -143,7 +143,9 @@ def test_changed_items_or_id_start_anew(service: Service, source: Make, changed:
     assert source(changed).payloads() == [{"id": 1}]
 
 
-def test_a_changed_url_starts_anew_and_a_changed_interval_does_not(service: Service, source: Make) -> None:
+def test_a_source_starts_again_with_a_changed_url_but_not_with_a_changed_interval(
+    service: Service, source: Make
+) -> None:
     service.body = [{"id": 1}]
     source("items: '$[*]', start: all").poll()
 
@@ -179,7 +181,7 @@ def test_a_first_poll_by_cursor_remembers_all_of_its_pages(service: Service, sou
     assert polled.payloads() == [6]
 
 
-def test_a_cursor_comes_from_a_header_and_goes_into_one(service: Service, source: Make) -> None:
+def test_a_cursor_can_be_read_from_a_header_and_sent_in_a_header(service: Service, source: Make) -> None:
     service.answer = lambda asked: Reply([asked.headers.get("x-since", "-")], headers={"X-Next": "a b"})
     polled = source("items: '$[*]', cursor: {from: headers.X-Next, header: X-Since}, start: all, max_pages: 1")
 
@@ -187,7 +189,9 @@ def test_a_cursor_comes_from_a_header_and_goes_into_one(service: Service, source
 
 
 @pytest.mark.parametrize(("pick", "kept"), [("first", "3"), ("last", "1"), ("max", "10")])
-def test_one_of_several_values_becomes_the_cursor(service: Service, source: Make, pick: str, kept: str) -> None:
+def test_the_chosen_one_of_several_values_becomes_the_cursor(
+    service: Service, source: Make, pick: str, kept: str
+) -> None:
     service.body = [{"n": 3}, {"n": 10}, {"n": 1}]
     polled = source(f"items: '$[*]', cursor: {{from: '$[*].n', query: since, pick: {pick}}}, max_pages: 1")
 
@@ -197,7 +201,7 @@ def test_one_of_several_values_becomes_the_cursor(service: Service, source: Make
 
 
 def pages(service: Service, count: int, form: str = "path") -> None:
-    """Have the service answer in so many pages, the newest first."""
+    """Let the service answer with `count` pages, the newest items first."""
 
     def answer(asked: Asked) -> Reply:
         number = int(parse_qs(urlsplit(asked.path).query).get("page", ["1"])[0])
@@ -225,7 +229,7 @@ def test_pages_beyond_the_limit_are_read_by_the_next_poll(service: Service, sour
     assert polled.payloads() == []
 
 
-def test_the_first_poll_remembers_all_pages_however_many_polls_it_takes(service: Service, source: Make) -> None:
+def test_pages_beyond_the_limit_of_the_first_poll_are_remembered_by_later_polls(service: Service, source: Make) -> None:
     pages(service, 5)
     polled = source("items: '$.list[*]', next: $.next, max_pages: 2")
     for _ in range(3):
@@ -290,7 +294,7 @@ ONE = b"<item><guid isPermaLink='false'>a</guid><title>One</title></item>"
 TWO = b"<item><guid isPermaLink='false'>b</guid><title>Two</title></item>"
 
 
-def test_an_rss_feed_of_one_or_many_items(service: Service, source: Make) -> None:
+def test_an_rss_feed_may_have_one_or_many_items(service: Service, source: Make) -> None:
     rss = {"Content-Type": "application/rss+xml"}
     service.answer = lambda _: Reply(RSS % ONE, headers=rss)
     polled = source("items: '$.rss.channel.item[*]', id: item.guid, start: all")
@@ -300,7 +304,7 @@ def test_an_rss_feed_of_one_or_many_items(service: Service, source: Make) -> Non
     assert [one["title"] for one in polled.payloads()] == ["Two"]
 
 
-def test_an_atom_feed_served_as_plain_text_is_read_by_parse(service: Service, source: Make) -> None:
+def test_an_atom_feed_served_as_plain_text_is_read_with_parse_xml(service: Service, source: Make) -> None:
     feed = b'<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>urn:1</id><title>x</title></entry></feed>'
     service.answer = lambda _: Reply(feed, headers={"Content-Type": "text/plain"})
     polled = source("items: '$.feed.entry[*]', id: item.id, start: all", more="parse: xml, ")
@@ -308,7 +312,7 @@ def test_an_atom_feed_served_as_plain_text_is_read_by_parse(service: Service, so
     assert polled.payloads() == [{"id": "urn:1", "title": "x"}]
 
 
-def test_a_polled_event_is_parsed_alike_when_it_is_read_again(service: Service, source: Make) -> None:
+def test_a_stored_polled_event_is_parsed_as_in_its_poll(service: Service, source: Make) -> None:
     service.body = [{"id": 1, "deep": {"list": [1, 2]}}]
     polled = source("items: '$[*]', start: all")
 

@@ -1,4 +1,4 @@
-"""The work of loading a rules file is bounded by its size, for any content."""
+"""The work of loading a rules file is limited by its size, for any content."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,8 @@ from router.runtime.pacing import TooLong, resting_while_busy
 HEAD = "sources:\n  s: {verify: none}\n"
 ACTIONS = "actions: [{append: ./x}]"
 RULE = f"rules:\n- name: a\n  {ACTIONS}\n"
-SECONDS = 6.0  #: of work; each of these takes less than one, and took far longer or for ever without its bound
+#: of CPU time. Each of these texts takes less than one second. Without its limit it takes much longer or for ever.
+SECONDS = 6.0
 COUNT = 2_000
 
 
@@ -96,7 +97,7 @@ def test_every_kind_of_file_loads_quickly(kind: str) -> None:
     assert len(text) < MAX_BYTES
     began = time.thread_time()
 
-    with resting_while_busy(lambda: False, seconds=10 * SECONDS):  # so that no busy machine ends it
+    with resting_while_busy(lambda: False, seconds=10 * SECONDS):  # so that a busy machine does not stop the load
         loaded = _load(text)
 
     assert time.thread_time() - began < SECONDS
@@ -105,7 +106,7 @@ def test_every_kind_of_file_loads_quickly(kind: str) -> None:
 
 
 def test_nested_aliases_count_against_the_depth_limit() -> None:
-    """10 kB of them overflowed Python's stack."""
+    """Without the limit 10 kB of nested aliases overflow Python's stack."""
     text = HEAD + "x-0: &a0 1\n" + _lines(lambda i: f"x-{i + 1}: &a{i + 1} [*a{i}]\n", 400)
 
     [problem] = _load(text).problems
@@ -121,7 +122,7 @@ def test_nesting_up_to_the_limit_loads() -> None:
 
 
 @pytest.mark.parametrize("alias", ["x-a: &a {b: *a}", "x-a: &a [*a]", "x-a: &a {*a : 1}", "x-a: {<<: {b: 1}}"])
-def test_aliases_in_circles_and_merge_keys_are_errors(alias: str) -> None:
+def test_circular_aliases_and_merge_keys_are_errors(alias: str) -> None:
     assert len(_load(f"{HEAD}{RULE}{alias}\n").errors) == 1
 
 
@@ -132,7 +133,7 @@ def test_large_texts_repeated_by_aliases_are_limited() -> None:
 
 
 def test_a_file_with_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert document.MAX_NODES == 2_000_000  # reading as many takes ten seconds
+    assert document.MAX_NODES == 2_000_000  # reading so many values takes ten seconds
     monkeypatch.setattr(document, "MAX_NODES", 2_000)
 
     assert _load(f"{HEAD}{RULE}x-a: [{'1,' * 1_900}]\n").errors == ()
@@ -187,7 +188,7 @@ def test_a_few_tag_directives_are_accepted() -> None:
     )
 
 
-def test_nested_elements_read_numbers_in_forms() -> None:
+def test_numeric_operators_in_nested_elements_load() -> None:
     loaded = _load(_nested("{elem: {$.a: HERE}}", 3))
 
     assert loaded.problems == ()

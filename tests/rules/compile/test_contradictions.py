@@ -1,4 +1,4 @@
-"""`check` warns of conditions that no event can satisfy, and of no others."""
+"""`check` warns of a condition that no event can satisfy, and of no other condition."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,24 +39,24 @@ Problems = Callable[[str], list[str]]
         ("$.a: {in: [1, 2], gt: 5}", "1:7", "the value fails gt"),
         ("$.a: {in: [a, b], regex: '^c'}", "1:7", "the value fails regex"),
         ("$.a: {equals: x, in: [y, z]}", "1:7", "the value fails in"),
-        ("$.a: {equals: x, not: x}", "1:18", "equals is asked for, and excluded by not"),
-        ("$.a: {prefix: x, not: {prefix: x}}", "1:18", "prefix is asked for, and excluded by not"),
+        ("$.a: {equals: x, not: x}", "1:18", "equals must hold, and not: excludes it"),
+        ("$.a: {prefix: x, not: {prefix: x}}", "1:18", "prefix must hold, and not: excludes it"),
         ("$.a: {in: [x, y], not: [y, x, z]}", "1:19", "not excludes the value of in"),
         ("$.a[*]: {every: x, equals: y}", "1:20", "the value fails equals beside it"),
-        ("$.a[*]: {every: x, not: x}", "1:20", "excluded by not"),
+        ("$.a[*]: {every: x, not: x}", "1:20", "and not: excludes it"),
         ("$.a: {every: {gt: 5, lt: 3}}", "1:22", "nothing is gt 5 and lt 3"),
         ("$.a: [{gt: 5, lt: 3}, x]", "1:15", "nothing is gt 5 and lt 3"),
         ("path: {gt: 1}", "1:8", "gt needs a number and the field is text"),
-        ("headers.X: {contains: {a: 1}, gt: 1}", "", ""),  # an error of its own
+        ("headers.X: {contains: {a: 1}, gt: 1}", "", ""),  # another check makes this an error
         ("ip: 10.0.0.0/8", "1:1", '"10.0.0.0/8" is not an address; a network goes below cidr:'),
-        # in several conditions that hold together
+        # in several conditions that must hold together
         ("{$.a: x, all: [{$.a: y}]}", "1:10", "$.a: the value fails equals beside it"),
         ("all: [{$.a: x}, {$.a: y}]", "1:1", "$.a: the value fails equals beside it"),
         ("all: [{$.a: {gt: 5}}, {$.a: {lt: 3}}]", "1:1", "nothing is gt 5 and lt 3"),
         ('{"$.a[0].b": x, all: [{"$.a[0].b": y}]}', "1:17", "the value fails equals"),
         ("{$.a: {exists: false}, all: [{$.a: x}]}", "1:24", "exists: false forbids one"),
         ('{"$.a[*]": {exists: false}, all: [{"$.a[*]": x}]}', "1:29", "exists: false forbids one"),
-        ("{$.a: x, not: {$.a: x}}", "1:10", "excluded by not"),
+        ("{$.a: x, not: {$.a: x}}", "1:10", "and not: excludes it"),
         ("{$.a: x, none: [{$.b: 1}, {$.a: [x, y]}]}", "1:10", "not excludes the value of equals"),
         ("{$.a: {exists: false}, $.a.b: x}", "1:24", "something below it has to be there"),
         ("{$.a: x, $.a.b: y}", "1:10", "equals needs text and what stands below it needs a mapping"),
@@ -79,7 +79,7 @@ def test_a_contradiction_gets_one_warning(problems: Problems, match: str, place:
 @each(
     "match",
     [
-        "$.a: {prefix: '1', gt: 5}",  # in a form
+        "$.a: {prefix: '1', gt: 5}",  # in the payload of a form
         "$.a: {equals: '12', gt: 5}",
         "$.a: {length: 2, gt: 5}",
         "$.a: {equals: AB, prefix: ab, ignore_case: true}",
@@ -148,4 +148,4 @@ def test_thousands_of_unreachable_rules_are_found_quickly(tmp_path: Path) -> Non
 
     loaded = Loader(REGISTRIES, {}).load(f"sources: {{s: {{verify: none}}}}\nrules:\n{rules}\n", "r", tmp_path)
 
-    assert len(loaded.problems) == MAX_PROBLEMS + 1  # the last one counts the others
+    assert len(loaded.problems) == MAX_PROBLEMS + 1  # the last warning counts the others

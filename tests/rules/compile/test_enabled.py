@@ -1,4 +1,4 @@
-"""`enabled` and `paused` in a rules file: which rules and deliveries stop, which are held, and what `check` says."""
+"""`enabled` and `paused` in a rules file: which rules don't match, which deliveries are held, and notes of `check`."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def planned(ruleset: Ruleset) -> Plan:
     return ruleset.plan(ParsedEvent(event, {}))
 
 
-def test_a_disabled_rule_is_as_if_absent_with_its_stop() -> None:
+def test_a_disabled_rule_neither_matches_nor_stops() -> None:
     ruleset = loaded("""
 rules:
   - {name: off, enabled: false, stop: true, actions: [append: a.jsonl]}
@@ -70,7 +70,7 @@ rules: [{name: on, actions: [forward: {target: ci}]}]
     assert ruleset.holds == {(HoldKind.TARGET, "ci")}
 
 
-def test_true_and_false_are_the_defaults_spelt_out() -> None:
+def test_enabled_true_and_paused_false_are_the_defaults() -> None:
     ruleset = loaded("""
 targets: {ci: {url: "http://127.0.0.1:9", paused: false}}
 rules: [{name: on, enabled: true, actions: [{forward: {target: ci}, enabled: true}]}]
@@ -80,7 +80,7 @@ rules: [{name: on, enabled: true, actions: [{forward: {target: ci}, enabled: tru
     assert not ruleset.holds
 
 
-def test_check_names_all_that_is_disabled_or_paused_at_its_place() -> None:
+def test_check_notes_everything_that_is_disabled_or_paused_with_its_place() -> None:
     found = Loader(REGISTRIES, {}).load(
         "sources: {s: {verify: none}, t: {verify: none, enabled: false}}\n"
         'targets: {ci: {url: "http://127.0.0.1:9", paused: true}}\n'
@@ -117,7 +117,7 @@ rules:
 
 
 @pytest.mark.parametrize("explained", [True, False])
-def test_the_preview_says_what_is_disabled_or_held(explained: bool) -> None:
+def test_the_preview_shows_disabled_rules_and_held_deliveries(explained: bool) -> None:
     ruleset = (
         Loader(REGISTRIES, {})
         .load(

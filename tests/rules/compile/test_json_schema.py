@@ -1,4 +1,4 @@
-"""The JSON Schema of rules files: it takes the good ones, refuses misspelt ones, and is what stands in the clone."""
+"""The JSON Schema of rules files accepts valid files, rejects misspelt keys, and equals the published file."""
 
 import json
 from functools import cache
@@ -30,7 +30,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _conditions() -> Draft7Validator:
-    """Validates a rule's `match` alone."""
+    """A validator of a rule's `match`."""
     return Draft7Validator({"$ref": "#/definitions/match", "definitions": _schema()["definitions"]})
 
 
@@ -38,7 +38,7 @@ def _faults(text: str) -> list[Any]:
     return list(Draft7Validator(_schema()).iter_errors(data(read(text)[0])))
 
 
-def test_the_schema_of_included_files_takes_what_they_may_hold() -> None:
+def test_the_schema_of_included_files_accepts_the_allowed_keys() -> None:
     schema = json_schema(REGISTRIES, included=True)
     Draft7Validator.check_schema(schema)
     rule = {"name": "r", "source": "s", "actions": [{"append": "x"}]}
@@ -57,7 +57,7 @@ def test_the_schema_of_included_files_takes_what_they_may_hold() -> None:
         assert faults(wrong) != []
 
 
-def test_the_schema_of_included_files_stands_in_the_clone() -> None:
+def test_the_published_schema_of_included_files_is_current() -> None:
     assert json.loads((ROOT / "included.schema.json").read_text()) == json_schema(REGISTRIES, included=True)
 
 
@@ -77,7 +77,7 @@ def test_the_schema_of_included_files_stands_in_the_clone() -> None:
         ("sources: {s: {verify: none}}", False),
     ],
 )
-def test_the_schema_knows_include(text: str, valid: bool) -> None:
+def test_the_schema_accepts_include(text: str, valid: bool) -> None:
     assert (_faults(text) == []) is valid
 
 
@@ -136,7 +136,7 @@ def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
     assert list(_conditions().iter_errors(match)) == []
 
 
-# What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
+# Only `check` finds these: references to other places, syntax of paths, patterns and templates, files of the machine.
 BEYOND_A_SCHEMA = """
 action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
 field-missing-dot include-bounds field-params field-params-none field-reserved-word field-time-midnight for-each-filter
@@ -157,7 +157,7 @@ def test_the_schema_rejects_every_kind_of_structural_mistake(path: Path) -> None
     try:
         faults = _faults(path.read_text())
     except DocumentError:
-        return  # no YAML, or keys that stand twice: the editor says so itself
+        return  # an editor reports invalid YAML and repeated keys itself
 
     assert bool(faults) is (path.stem not in BEYOND_A_SCHEMA)
 

@@ -1,4 +1,4 @@
-"""Whole rules files: the good ones load without a word, the bad ones say everything that is wrong with them."""
+"""Complete rules files: a valid file loads without a message, an invalid file gets all its problems reported."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ ENVIRON = {
 
 def _load(path: Path, *, require_secrets: bool = True) -> Loaded:
     text = path.read_text()
-    # A first line such as `#> …` is a message that the file must give; positions count those lines too.
+    # First lines such as `#> …` are the expected messages. Line numbers count these lines too.
     return Loader(REGISTRIES, ENVIRON, require_secrets).load(text, "rules.yaml", path.parent)
 
 
@@ -90,7 +90,7 @@ def test_the_valid_example_uses_every_key() -> None:
         ("rules: [{name: r, source: '*', match: {$.a: 0123}, actions: [append: x]}]", "quote it if it is text"),
     ],
 )
-def test_a_doubtful_file_loads_with_a_warning(tmp_path: Path, rules: str, warning: str) -> None:
+def test_a_file_with_a_likely_mistake_loads_with_a_warning(tmp_path: Path, rules: str, warning: str) -> None:
     text = "sources: {a: {verify: none}, b: {verify: none}}\n" + rules
 
     loaded = Loader(REGISTRIES, {}).load(text, "rules.yaml", tmp_path)

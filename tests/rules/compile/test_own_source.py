@@ -1,4 +1,4 @@
-"""Rules that listen to the router's own events, and a user's own source of that name."""
+"""Rules for own events of the router, and a rules file with a source that is named router."""
 
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ def _matched(ruleset: Ruleset, parsed: ParsedEvent) -> list[str]:
         ("shop", False),
     ],
 )
-def test_own_events_need_the_literal_name_router(source: str, hears: bool) -> None:
-    sources = SOURCES.replace("crm", "rest")  # so that r* fits one
+def test_own_events_match_only_rules_with_the_literal_source_router(source: str, hears: bool) -> None:
+    sources = SOURCES.replace("crm", "rest")  # so that r* matches a source
     ruleset = _ruleset(
         f"{sources}rules: [{{name: r, source: {source.replace('[r]outer', '[r]est')}, actions: [append: x]}}]"
     )
@@ -64,7 +64,7 @@ def test_a_rule_without_a_source_does_not_get_own_events() -> None:
     assert not ruleset.hears_itself
 
 
-def test_own_events_reach_no_unmatched() -> None:
+def test_own_events_never_run_unmatched_actions() -> None:
     ruleset = _ruleset(
         f"{SOURCES}rules: [{{name: r, source: router, match: {{$.kind: target.up}}, actions: [append: x]}}]\n"
         "unmatched: [append: y]"
@@ -78,7 +78,7 @@ def test_own_events_reach_no_unmatched() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_an_example_that_a_rule_can_ask_for(kind: str) -> None:
+def test_every_kind_has_an_example_that_rules_can_match(kind: str) -> None:
     ruleset = _ruleset(
         f"{SOURCES}rules: [{{name: r, source: router, match: {{$.kind: {kind}}}, actions: [append: x]}}]"
     )
@@ -87,7 +87,7 @@ def test_every_kind_has_an_example_that_a_rule_can_ask_for(kind: str) -> None:
     assert set(SAMPLES) == set(KINDS)
 
 
-def test_a_kind_that_does_not_exist_is_a_warning() -> None:
+def test_an_unknown_kind_gets_a_warning() -> None:
     [problem] = _load(
         f"{SOURCES}rules: [{{name: r, source: router, match: {{$.kind: delivery.died}}, actions: [append: x]}}]\n"
         "unmatched: [append: y]"
@@ -97,7 +97,7 @@ def test_a_kind_that_does_not_exist_is_a_warning() -> None:
     assert "this can't hold" in str(problem)
 
 
-def test_a_source_named_router_in_the_file_keeps_its_meaning() -> None:
+def test_a_source_named_router_in_the_file_stays_an_ordinary_source() -> None:
     loaded = _load(
         OWN + 'rules: [{name: r, source: router, actions: [append: x]}, {name: s, source: "*", actions: [append: y]}]'
     )
@@ -112,12 +112,12 @@ def test_a_source_named_router_in_the_file_keeps_its_meaning() -> None:
     [note] = loaded.problems
     assert note.level is Level.NOTE
     assert str(note) == (
-        'rules.yaml:1:11: note: sources: "router" is this source here, so no rule can listen to the router\'s own events; '
+        'rules.yaml:1:11: note: sources: "router" is a source of this file, so no rule can listen to the router\'s own events; '
         "for these give it another name, and path: /hooks/router"
     )
 
 
-def test_the_routers_own_events_get_no_reply() -> None:
+def test_own_events_get_no_reply() -> None:
     loaded = _load(
         f"{SOURCES}rules: [{{name: r, source: router, respond: {{body: x}}, actions: [append: x]}}]\nunmatched: [append: y]"
     )

@@ -1,4 +1,4 @@
-"""Polled sources in a rules file: what they take from the file's other parts, and what they do not."""
+"""Polled sources in a rules file: bounds, wrong values, shown settings, and no requests."""
 
 from pathlib import Path
 
@@ -24,13 +24,13 @@ rules: [{{name: b, source: jobs, actions: [append: b.jsonl]}}]
 
 
 def load(folder: Path, target: str = '"https://api.example.com:443"', secret: str = "team_key") -> Loaded:
-    """Load a main file that bounds another one."""
+    """Load a main file that includes another one with bounds."""
     (folder / "rules.yaml").write_text(MAIN.format(target=target))
     (folder / "team.yaml").write_text(TEAM.format(secret=secret))
     return Loader(REGISTRIES, {"TEAM_KEY": "a-long-secret"}).load_file(folder / "rules.yaml")
 
 
-def test_a_file_with_bounds_polls_only_what_its_targets_allow(tmp_path: Path) -> None:
+def test_a_file_with_bounds_can_poll_only_hosts_that_its_bounds_allow(tmp_path: Path) -> None:
     assert load(tmp_path).ruleset is not None
 
     refused = load(tmp_path, target="ci")
@@ -67,7 +67,7 @@ def rules(source: str) -> Loaded:
         ('{poll: {url: "https://a/", items: "$[", id: item.}}', "items"),
     ],
 )
-def test_a_wrong_value_has_its_place_and_cure(source: str, words: str) -> None:
+def test_the_error_for_a_wrong_value_names_place_and_cure(source: str, words: str) -> None:
     loaded = rules(source)
 
     assert loaded.ruleset is None
@@ -75,7 +75,7 @@ def test_a_wrong_value_has_its_place_and_cure(source: str, words: str) -> None:
     assert str(loaded.errors[0]).startswith("rules.yaml:2:")
 
 
-def test_the_settings_in_force_are_shown_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_effective_settings_of_a_polled_source(capsys: pytest.CaptureFixture[str]) -> None:
     loaded = rules('{poll: "https://a/", keep: 2d}')
     assert loaded.ruleset is not None
 
@@ -88,7 +88,7 @@ def test_the_settings_in_force_are_shown_as_they_are_written(capsys: pytest.Capt
     assert rules(shown.partition("  s:\n")[2] and '{poll: "https://a/"}').ruleset is not None
 
 
-def test_polled_sources_share_no_path_and_take_no_request() -> None:
+def test_a_polled_source_has_no_path_and_accepts_no_request() -> None:
     text = """
 sources:
   a: {poll: "https://a/"}

@@ -1,4 +1,4 @@
-"""Retry policies as a rules file makes them: layer over layer, key by key."""
+"""Retry policies of a rules file: a more specific setting replaces a more general one, key by key."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Load = Callable[[str], Loaded]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load a rules file whose one source is `a`."""
+    """Return a function that loads a rules file with the source `a`."""
     return lambda text: Loader(REGISTRIES, {}).load("sources: {a: {verify: none}}\n" + text, "rules.yaml", tmp_path)
 
 
@@ -106,8 +106,8 @@ def test_a_retry_on_entry_is_a_status_a_range_a_class_or_a_cause(load: Load, wri
 @pytest.mark.parametrize(
     ("retry", "hint"),
     [
-        ("{on: [75]}", "this changes nothing while attempts is 1 (the default of this type); allow more"),
-        ("{on: [75], attempts: 1}", "this changes nothing while attempts is 1; allow more"),
+        ("{on: [75]}", "this changes nothing while attempts is 1 (the default of this type); raise attempts"),
+        ("{on: [75], attempts: 1}", "this changes nothing while attempts is 1; raise attempts"),
     ],
 )
 def test_a_retry_on_list_without_effect_gets_a_warning(load: Load, retry: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""`check --upgrade` names what in a file means something else than before, and nothing else."""
+"""`check --upgrade` lists the parts of a file whose meaning has changed since an earlier version."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ rules: [{name: r, match: {$.labels: {contains: a}}, actions: [append: x]}]
 """
 
 
-def test_each_change_has_its_place_and_its_cure() -> None:
+def test_each_changed_meaning_has_its_place_and_cure() -> None:
     found = changed_meanings(CHANGED, "rules.yaml", ACTIONS)
 
     assert [(problem.line, problem.path) for problem in found] == [
@@ -44,11 +44,11 @@ def test_each_change_has_its_place_and_its_cure() -> None:
     assert all("To keep the earlier meaning: " in problem.message for problem in found)
 
 
-def test_a_file_without_changes_or_that_is_not_yaml_gets_no_note() -> None:
+def test_an_unaffected_file_and_invalid_yaml_get_no_note() -> None:
     assert changed_meanings(SAME, "rules.yaml", ACTIONS) == changed_meanings("a: [", "rules.yaml", ACTIONS) == []
 
 
-def test_check_lists_changes_only_when_asked(tmp_path: Path) -> None:
+def test_check_lists_changed_meanings_only_with_upgrade(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(CHANGED.replace('path: "/in/{x}", ', ""))
 
     plain = run_in_process("check", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Rule tests: cases that pass, cases that fail with a readable difference, and invalid files."""
+"""Cases of `test --cases`: passing ones, failing ones with a readable difference, and invalid files."""
 
 import json
 from collections.abc import Callable
@@ -29,13 +29,13 @@ rules:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """The command line in the folder of the test."""
+    """Return a function that runs a command in the folder of the test."""
     return partial(run_in_process, folder=tmp_path)
 
 
 @pytest.fixture
 def test(run: Run, tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
-    """Run cases on the rules above."""
+    """Return a function that runs cases on the rules above."""
 
     def begin(cases: str, *flags: str) -> CompletedProcess[str]:
         (tmp_path / "rules.yaml").write_text(RULES)
@@ -121,7 +121,7 @@ def test_expected_parts_are_compared_by_type_and_value(test: Run, run: Run, tmp_
     assert run("test", "rules.yaml", "--cases", "cases.yaml").returncode == 1
 
 
-def test_a_header_may_be_given_several_times(run: Run, tmp_path: Path) -> None:
+def test_a_case_may_repeat_a_header(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(KINDS)
     (tmp_path / "p.json").write_text("{}")
 
@@ -186,7 +186,7 @@ def test_cases_print_json(test: Run) -> None:
         ("- {name: x, expect: {rules: [three]}}", 'the rules file has no rule "three"'),
         ("- {name: x, source: b, expect: {}}", "expected one of the sources a"),
         ("- {name: x, payload: {file: none.json}, expect: {rules: []}}", "the payload can't be read: No such file"),
-        ("- {name: x, expect: {}}", "cases.yaml:1:21: [0].expect: this asks nothing"),
+        ("- {name: x, expect: {}}", "cases.yaml:1:21: [0].expect: this expects nothing"),
         (
             "- {name: x, headers: {X-A: [a, 1]}, expect: {rules: []}}",
             "1:32: [0].headers.X-A[1]: expected text or a list",
@@ -227,7 +227,7 @@ rules:
 """
 
 
-def test_a_case_says_when_and_at_which_path_the_event_came(run: Run, tmp_path: Path) -> None:
+def test_a_case_can_set_the_time_and_the_path_of_the_request(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(TIMED)
     (tmp_path / "cases.yaml").write_text("""\
 - {name: at night, params: {team: pay}, received_at: "2024-05-01T21:30:00Z", payload: {}, expect: {rules: [night]}}
@@ -240,7 +240,7 @@ def test_a_case_says_when_and_at_which_path_the_event_came(run: Run, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_case_with_a_wrong_time_or_part_is_reported_at_its_place(run: Run, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_time_or_part_names_its_place(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(TIMED)
     (tmp_path / "cases.yaml").write_text("""\
 - {name: a, params: {team: pay}, received_at: "2024-05-01T21:30:00", payload: {}, expect: {rules: [night]}}
@@ -250,5 +250,5 @@ def test_a_case_with_a_wrong_time_or_part_is_reported_at_its_place(run: Run, tmp
     done = run("test", "rules.yaml", "--cases", "cases.yaml")
 
     assert done.returncode == 1
-    assert '1:47: [0].received_at: expected a time with its zone, such as "2024-05-01T09:30:00+02:00"' in done.stderr
-    assert '2:21: [1].params: the path of source "a" is /in/{team}, so say what team is' in done.stderr
+    assert '1:47: [0].received_at: expected a time with a zone such as "2024-05-01T09:30:00+02:00"' in done.stderr
+    assert '2:21: [1].params: the path of source "a" is /in/{team}, so give team a value' in done.stderr

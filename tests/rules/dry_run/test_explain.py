@@ -1,4 +1,4 @@
-"""Explanations: the conditions' own verdicts, in the file's order, with what was found and what was asked."""
+"""Explanations list the verdict of each condition, in the file's order, with the found and the expected values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ def test_an_explanation_always_agrees_with_matching(rules: Any, parsed: ParsedEv
             assert all(condition.holds for condition in rule.conditions)
 
 
-def test_reasons_come_in_file_order() -> None:
+def test_reasons_are_listed_in_the_order_of_the_file() -> None:
     ruleset = only({"$.ref": "refs/heads/main", "$.deleted": False})
 
     (rule,) = explain(ruleset, event({"ref": "refs/heads/dev", "deleted": True}))
@@ -77,7 +77,7 @@ def test_missing_multiple_and_long_values_are_explained() -> None:
     assert len(long.conditions[0].values[0]) == SHOWN_CHARACTERS
 
 
-def test_combinators_are_explained_by_what_decides_them() -> None:
+def test_combinators_are_explained_by_the_conditions_that_decide_them() -> None:
     ruleset = only(
         {"any": [{"$.a": 1}, {"$.b": 2}]}, {"none": [{"$.a": 3}, {"$.c": 4}]}, {"not": {"$.c": 4}}, {"$.c": {"not": 4}}
     )
@@ -112,11 +112,11 @@ def test_a_failing_path_is_explained_with_its_reason() -> None:
     assert rule.conditions[0].as_json()["verdict"] == "error"
 
 
-def test_an_age_is_told_in_words() -> None:
+def test_an_age_is_explained_in_words() -> None:
     ruleset = only({"$.at": {"age": {"lt": "5m"}}})
 
     reasons = [explain(ruleset, event({"at": at}))[0].reason for at in ("2024-05-01T09:50:00Z", 1_714_557_630, "soon")]
 
     assert reasons[0] == '$.at is "2024-05-01T09:50:00Z", 10 m before the event; asked: age {"lt": "5m"}'
     assert reasons[1] == ""
-    assert reasons[2] == '$.at is "soon", which is not a time with its zone; asked: age {"lt": "5m"}'
+    assert reasons[2] == '$.at is "soon", which is not a time with a zone; asked: age {"lt": "5m"}'

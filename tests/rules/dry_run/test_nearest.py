@@ -1,4 +1,4 @@
-"""The rule that came closest, by names only."""
+"""The rule that came closest to matching, without values of the payload."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.rules.match.test_index import only, ruleset_of
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit is not what most of these tests are about, and a busy machine would reach it."""
+    """Raise the time limit, which a busy machine would reach."""
     monkeypatch.setattr(module, "SECONDS", 60.0)
 
 

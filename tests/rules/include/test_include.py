@@ -1,4 +1,4 @@
-"""`include:` in a rules file: order, names, paths, places of errors, bounds, recorded texts."""
+"""`include:` in a rules file: order, names, paths, places of errors, bounds and recorded texts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ Write = Callable[[Mapping[str, str]], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write files below a folder; gives the main file."""
+    """Return a function that writes files below a folder, and returns the main file."""
 
     def make(texts: Mapping[str, str]) -> Path:
         for name, text in texts.items():
@@ -35,16 +35,16 @@ def write(tmp_path: Path) -> Write:
 
 
 def load(path: Path, **environ: str) -> Loaded:
-    """Load a file with those that it includes."""
+    """Load a file with its included files."""
     return Loader(REGISTRIES, environ, require_secrets=False).load_file(path)
 
 
 def errors(path: Path, **environ: str) -> list[str]:
-    """The errors, with places from the folder of the main file."""
+    """The errors, with places relative to the folder of the main file."""
     return [str(problem).replace(f"{path.parent}/", "") for problem in load(path, **environ).errors]
 
 
-def test_rules_come_by_file_then_by_entry_then_by_name(write: Write) -> None:
+def test_rules_are_ordered_by_entry_and_by_file_name(write: Write) -> None:
     main = write(
         {
             "rules.yaml": MAIN,
@@ -74,7 +74,7 @@ def test_a_file_without_include_has_the_hash_of_its_text(write: Write) -> None:
     assert text.hash == hashlib.sha256(alone.encode()).hexdigest()
 
 
-def test_every_included_text_counts_for_the_hash(write: Write) -> None:
+def test_the_hash_covers_every_included_text(write: Write) -> None:
     main = write({"rules.yaml": MAIN, "extra.yaml": RULE.format("x", "x"), "teams/a.yaml": RULE.format("a", "a")})
     before = load(main).require().hash
     write({"teams/a.yaml": RULE.format("a", "changed")})
@@ -84,7 +84,7 @@ def test_every_included_text_counts_for_the_hash(write: Write) -> None:
     assert len({before, changed, load(main).require().hash}) == 3
 
 
-def test_relative_paths_start_from_their_own_file(write: Write, tmp_path: Path) -> None:
+def test_relative_paths_start_at_the_folder_of_their_file(write: Write, tmp_path: Path) -> None:
     main = write(
         {
             "rules.yaml": MAIN.replace(", extra.yaml", ""),
@@ -99,7 +99,7 @@ def test_relative_paths_start_from_their_own_file(write: Write, tmp_path: Path) 
 
     assert ruleset.secrets["k"].reveal() == "a-secret-of-the-team"
     action = ruleset.actions["a", "append"].action
-    assert getattr(action, "base") == tmp_path / "teams/out"  # noqa: B009 - of an append alone
+    assert getattr(action, "base") == tmp_path / "teams/out"  # noqa: B009 - only an append has it
 
 
 def test_errors_name_the_right_file_line_and_column(write: Write) -> None:
@@ -143,7 +143,7 @@ def test_a_name_is_defined_once_in_all_files(write: Write, section: str) -> None
     assert error.endswith("of rules.yaml already")
 
 
-def test_two_files_can_not_have_one_path(write: Write) -> None:
+def test_two_sources_in_different_files_can_not_have_the_same_path(write: Write) -> None:
     main = write(
         {
             "rules.yaml": MAIN.replace("name: main,", "name: main, source: s,"),
@@ -151,14 +151,16 @@ def test_two_files_can_not_have_one_path(write: Write) -> None:
         }
     )
 
-    assert errors(main) == ['extra.yaml:1:14: sources.t: the path /hooks/s belongs to source "s" already']
+    assert errors(main) == [
+        'extra.yaml:1:14: sources.t: the path /hooks/s belongs to source "s" already; choose another path'
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs into the main file, not into an included one"),
-        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs into the main file, not into an included one"),
+        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs in the main file, not in an included one"),
+        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs in the main file, not in an included one"),
         ("include: [x.yaml]", "extra.yaml:1:1: an included file includes no other; name that one in the main file"),
         ("rule: []", 'extra.yaml:1:1: unknown key "rule"; did you mean "rules"?'),
         (
@@ -184,8 +186,8 @@ def test_an_included_file_may_hold_targets_sources_and_rules(write: Write) -> No
     [
         ("none.yaml", "rules.yaml:2:10: include: expected a list of files, such as teams/*.yaml, found the text \"none.yaml\""),
         ("[none.yaml]", "rules.yaml:2:11: include[0]: none.yaml can't be included: No such file or directory"),
-        ("[extra.yaml, ./extra.yaml]", "rules.yaml:2:23: include[1]: this is included already; a file belongs to one entry"),
-        ("[extra.yaml, e*.yaml]", "rules.yaml:2:23: include[1]: extra.yaml is included by include[0] already; a file belongs to one entry"),
+        ("[extra.yaml, ./extra.yaml]", "rules.yaml:2:23: include[1]: this is already included; remove one of the two"),
+        ("[extra.yaml, e*.yaml]", "rules.yaml:2:23: include[1]: extra.yaml is already included by include[0]; remove it from one of the two"),
         ("['**/x.yaml', extra.yaml]", "rules.yaml:2:11: include[0]: ** is not supported; write a * for each level of folders"),
         ("[teams, extra.yaml]", "rules.yaml:2:11: include[0]: teams can't be included: this is a folder; write a glob for the files in it, such as teams/*.yaml"),
         ("[{only: {sources: [s]}}, extra.yaml]", 'rules.yaml:2:11: include[0]: missing "files"'),
@@ -194,7 +196,7 @@ def test_an_included_file_may_hold_targets_sources_and_rules(write: Write) -> No
         ("[5, extra.yaml]", "rules.yaml:2:11: include[0]: expected a file or a glob, such as teams/*.yaml, found the number 5; quote it"),
     ],
 )  # fmt: skip
-def test_a_wrong_include_is_named_at_its_place(write: Write, include: str, error: str) -> None:
+def test_the_error_for_a_wrong_include_names_its_place(write: Write, include: str, error: str) -> None:
     main = write(
         {
             "rules.yaml": MAIN.replace("[teams/*.yaml, extra.yaml]", include),
@@ -217,7 +219,7 @@ rules: [{name: main, source: github, actions: [forward: {target: ci}]}]
 """
 
 
-def test_within_its_bounds_an_included_file_may_do_everything(write: Write) -> None:
+def test_an_included_file_may_do_everything_within_its_bounds(write: Write) -> None:
     main = write(
         {
             "rules.yaml": BOUNDED,
@@ -237,7 +239,7 @@ rules:
     ).require()
 
     everything = next(rule for rule in ruleset.rules if rule.name == "a")
-    assert everything.sources == {"stripe", "pay-in"}  # "*" means the sources that it may use
+    assert everything.sources == {"stripe", "pay-in"}  # "*" means all sources that the file may use
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ rules:
         ("rules: [{name: x, source: stripe, actions: [append: a.jsonl]}]",
          'pay.yaml:1:45: rules[0] "x".actions[0]: action "append" may not be used in this file: only.actions of include[0] allows forward'),
         ("rules: [{name: x, source: stripe, stop: true, actions: [forward: {target: pay-a}]}]",
-         'pay.yaml:1:41: rules[0] "x".stop: a rule of a file that include[0] bounds by only: can\'t stop: that would hide events from rules of other files'),
+         'pay.yaml:1:41: rules[0] "x".stop: stop would hide events from rules of other files, so only: of include[0] forbids it here; remove stop'),
         ("rules: [{name: x, source: stripe, actions: [forward: {target: pay-a, headers: {X: '{{ secrets.other }}'}}]}]",
          'pay.yaml:1:83: rules[0] "x".actions[0].forward.headers.X: undefined secret "other"; known: pay_key'),
         ("targets: {mine: {url: 'http://127.0.0.1:9'}}",
@@ -266,20 +268,20 @@ rules:
         ("secrets: {mine: {env: PAY_MINE}}",
          'pay.yaml:1:11: secrets: secret "mine" may not be used in this file: only.secrets of include[0] allows pay_*'),
         ("secrets: {pay_x: {env: OTHER}}",
-         "pay.yaml:1:18: secrets.pay_x: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file"),
+         "pay.yaml:1:18: secrets.pay_x: this file may not read environment variable OTHER: only.secrets of include[0] must allow its name too, in lower or upper case; or declare the secret in the main file"),
         ("secrets: {pay_x: {file: ../key}}",
-         "pay.yaml:1:18: secrets.pay_x: only.secrets of include[0] allows secret files below this file's folder; or declare the secret in the main file"),
+         "pay.yaml:1:18: secrets.pay_x: this file may read only secret files below its own folder, by only.secrets of include[0]; move ../key there, or declare the secret in the main file"),
         ("rules: [{name: x, source: stripe, actions: [forward: {target: pay-a, sign: {secret: {env: OTHER}}}]}]",
-         'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file'),
+         'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: this file may not read environment variable OTHER: only.secrets of include[0] must allow its name too, in lower or upper case; or declare the secret in the main file'),
     ],
 )  # fmt: skip
-def test_a_file_that_exceeds_its_bounds_is_refused_with_the_bound_named(write: Write, text: str, error: str) -> None:
+def test_the_error_for_a_file_that_exceeds_its_bounds_names_the_bound(write: Write, text: str, error: str) -> None:
     assert error in errors(
         write({"rules.yaml": BOUNDED, "pay.yaml": text}), PAY_KEY="a-long-value", OTHER="whsec_aHVzaGh1c2hodXNoaHVzaA=="
     )
 
 
-def test_an_empty_bound_allows_none(write: Write) -> None:
+def test_an_empty_bound_allows_nothing(write: Write) -> None:
     main = write(
         {
             "rules.yaml": BOUNDED.replace("actions: [forward]", "actions: []"),
@@ -290,7 +292,7 @@ def test_an_empty_bound_allows_none(write: Write) -> None:
     assert errors(main)[0].endswith("only.actions of include[0] allows none")
 
 
-def test_without_only_nothing_is_bound(write: Write) -> None:
+def test_a_file_without_the_key_only_has_no_bounds(write: Write) -> None:
     main = write(
         {
             "rules.yaml": MAIN,
@@ -323,7 +325,7 @@ def test_an_append_cannot_write_a_file_that_include_would_load(write: Write) -> 
         rule = f"rules: [{{name: a, source: s, actions: [append: '{path}']}}]"
         return errors(write({"rules.yaml": MAIN, "extra.yaml": RULE.format("x", "x"), "teams/a.yaml": rule}))
 
-    # The path of the append starts from teams/.
+    # The path of the append is relative to teams/.
     for path in ("new.yaml", "a.yaml", "../teams/new.yaml", "../extra.yaml"):
         assert ["this path leads to" in error for error in problems(path)] == [True], path
     for path in ("x-{{ payload.x }}.yaml", "{{ payload.x }}.yaml"):
@@ -366,27 +368,27 @@ def test_a_folder_is_loaded_with_its_own_rules(write: Write, tmp_path: Path) -> 
     assert Loader(REGISTRIES, {}).load_recorded(ruleset.text).require().hash == ruleset.hash
 
 
-def test_in_a_folder_defaults_and_unmatched_may_be_set_once(write: Write, tmp_path: Path) -> None:
+def test_one_file_of_a_folder_may_set_defaults_and_unmatched(write: Write, tmp_path: Path) -> None:
     one = "defaults: {timeout: 3s}\nunmatched: [append: out/u.jsonl]\n"
     write({"d/a.yaml": "sources: {s: {verify: none}}\n" + one, "d/b.yaml": one})
 
     assert errors(tmp_path / "d") == [
-        "d/b.yaml:1:1: defaults: stands on line 2 of d/a.yaml already".replace("d/a", str(tmp_path / "d/a")).replace(
-            f"{tmp_path}/", ""
-        ),
-        "d/b.yaml:2:1: unmatched: stands on line 3 of d/a.yaml already",
+        "d/b.yaml:1:1: duplicate defaults: it is on line 2 of d/a.yaml already; keep one".replace(
+            "d/a", str(tmp_path / "d/a")
+        ).replace(f"{tmp_path}/", ""),
+        "d/b.yaml:2:1: duplicate unmatched: it is on line 3 of d/a.yaml already; keep one",
     ]
 
 
-def test_a_folder_without_rules_says_so(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_without_rules_says_so(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
 
     [error] = load(tmp_path / "d").errors
 
-    assert "this folder has no rules: no *.yaml but dotfiles and *.cases.yaml" in error.message
+    assert "this folder has no rules file (*.yaml, but no dotfile or *.cases.yaml)" in error.message
 
 
-def test_an_included_file_that_others_can_write_is_a_note(write: Write, tmp_path: Path) -> None:
+def test_an_included_file_that_others_can_write_gets_a_note(write: Write, tmp_path: Path) -> None:
     main = write({"rules.yaml": MAIN, "extra.yaml": RULE.format("x", "x")})
     (tmp_path / "extra.yaml").chmod(0o666)
 

@@ -1,4 +1,4 @@
-"""Rules in several files are reloaded together: each way of saving, files that come and go, files half written."""
+"""Rules in several files are reloaded together, after any way of saving, adding and removing files."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from tests.conftest import until
 from tests.rules.reload.test_reloader import TIMEOUT, WatchedFile, watch
 from tests.rules.reload.ways_of_saving import WAYS, Save
 
-__all__ = ["watch"]  # the fixture
+__all__ = ["watch"]  # used as a fixture
 
 MAIN = "include: [teams/?.yaml]\nsources: {s: {verify: none}}\n"
 RULE = "rules: [{{name: {}, source: s, actions: [append: out/x.jsonl]}}]\n"
@@ -24,7 +24,7 @@ Watch = Callable[..., WatchedFile]
 
 @pytest.fixture
 def several(watch: Watch, tmp_path: Path) -> WatchedFile:
-    """A main file, and two that it includes, watched."""
+    """Watch a main file that includes two files."""
     (tmp_path / "teams").mkdir()
     (tmp_path / "teams" / "a.yaml").write_text(RULE.format("a"))
     (tmp_path / "teams" / "b.yaml").write_text(RULE.format("b"))
@@ -34,7 +34,7 @@ def several(watch: Watch, tmp_path: Path) -> WatchedFile:
 
 
 def team(file: WatchedFile, name: str) -> Path:
-    """An included file."""
+    """The path of an included file."""
     return file.path.parent / "teams" / name
 
 
@@ -62,7 +62,7 @@ def test_the_rules_of_a_removed_file_are_removed(several: WatchedFile) -> None:
     until(lambda: [change.removed for change in several.changes] == [("a",)])
 
 
-def test_a_glob_that_suddenly_matches_nothing_keeps_the_running_rules(several: WatchedFile) -> None:
+def test_a_glob_that_no_longer_matches_keeps_the_running_rules(several: WatchedFile) -> None:
     team(several, "a.yaml").unlink()
     until(lambda: several.names == ("b",))
     team(several, "b.yaml").unlink()
@@ -76,7 +76,7 @@ def test_a_glob_that_suddenly_matches_nothing_keeps_the_running_rules(several: W
     until(lambda: several.why() is None)
 
 
-def test_a_folder_that_is_moved_away_keeps_the_running_rules(several: WatchedFile) -> None:
+def test_moving_the_folder_of_included_files_away_keeps_the_running_rules(several: WatchedFile) -> None:
     away = several.path.parent / "away"
     team(several, "").rename(away)
     until(lambda: several.why() is DriftReason.GONE)
@@ -87,7 +87,7 @@ def test_a_folder_that_is_moved_away_keeps_the_running_rules(several: WatchedFil
     assert several.names == ("a", "b")
 
 
-def test_a_file_named_without_a_glob_that_vanishes_keeps_the_running_rules(several: WatchedFile) -> None:
+def test_removing_a_file_that_is_included_by_name_keeps_the_running_rules(several: WatchedFile) -> None:
     several.path.write_text(MAIN.replace("[teams/?.yaml]", "[teams/a.yaml, teams/b.yaml]"))
     until(lambda: several.current.ruleset.text.text.startswith("include: [teams/a.yaml"))
     team(several, "b.yaml").unlink()
@@ -96,7 +96,7 @@ def test_a_file_named_without_a_glob_that_vanishes_keeps_the_running_rules(sever
     assert several.names == ("a", "b")
 
 
-def test_the_line_that_includes_can_be_removed_together_with_the_files(several: WatchedFile) -> None:
+def test_an_include_line_can_be_removed_together_with_its_files(several: WatchedFile) -> None:
     for name in ("a.yaml", "b.yaml"):
         team(several, name).unlink()
     several.path.write_text("sources: {s: {verify: none}}\n" + RULE.format("alone"))
@@ -116,7 +116,7 @@ def test_several_changed_files_are_loaded_together_or_not_at_all(several: Watche
     assert ("a2", "b") not in several.taken
 
 
-def test_a_half_written_file_is_waited_for(several: WatchedFile) -> None:
+def test_a_reload_waits_until_a_file_is_completely_written(several: WatchedFile) -> None:
     text = RULE.format("c") + "  \n"
     descriptor = os.open(team(several, "c.yaml"), os.O_WRONLY | os.O_CREAT, 0o644)
     os.write(descriptor, text[:20].encode())

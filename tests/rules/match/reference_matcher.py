@@ -1,7 +1,7 @@
-"""The rule language, written down once more as plainly as can be: what the compiled conditions are held to.
+"""A second, naive implementation of the rule language, with which the compiled conditions are compared.
 
-It shares nothing with the router but the shape of events: paths are followed by jsonpath-ng's own `find`, regular
-expressions by Python's `re`, and nothing is prepared. A verdict is true, false, or none: it could not be judged.
+It shares only the class of events with the router. It follows paths by jsonpath-ng's `find`, matches regular
+expressions by Python's `re`, and compiles nothing. A verdict is true or false, or None if a condition can't be judged.
 """
 
 import copy
@@ -49,14 +49,14 @@ def _entry(key: str, asked: Any, parsed: ParsedEvent) -> Result:
         return _all(_entry(f"{key}.{name}", inner, parsed) for name, inner in asked.items())
     try:
         values = _values(key, parsed)
-    except Exception:  # noqa: BLE001 - whatever the library raises
+    except Exception:  # noqa: BLE001 - the library may raise anything
         return None
     decimals = parsed.form if key.startswith(("$", "item")) else key.startswith(("headers.", "query.", "params."))
     return _field(values, asked, parsed, fold=False, decimals=decimals)
 
 
 def places(for_each: str, match: Any, parsed: ParsedEvent) -> list[str] | None:
-    """The places of the items for which a `match` mapping holds; None if it could not be judged."""
+    """The places of the items for which a `match` mapping holds, or None if it can't be judged."""
     of_event = {key: asked for key, asked in match.items() if "item" not in json.dumps([key, asked])}
     of_item = {key: asked for key, asked in match.items() if key not in of_event}
     verdict = holds(of_event, parsed)
@@ -92,7 +92,7 @@ def _values(key: str, parsed: ParsedEvent) -> list[Any]:
 
 
 def select(path: str, payload: Any) -> list[Any]:
-    """What a path finds: by the library, but for names beyond ASCII, and for a `!(…)` in its first filter."""
+    """The values that a path finds by the library, except for non-ASCII names and a `!(…)` in the first filter."""
     path = re.sub(r"\.([^\W\d]\w*)", lambda found: f"['{found[1]}']" if not found[1].isascii() else found[0], path)
     if "!(" not in path:
         return [found.value for found in parse(path).find(payload)]
@@ -107,7 +107,7 @@ def select(path: str, payload: Any) -> list[Any]:
 
 
 def passes(expression: str, item: Any, payload: Any) -> bool:
-    """Whether an item passes a filter's expression, of which the library judges what has no operator and no bracket."""
+    """Whether an item passes a filter. The library judges the parts without `||`, `&&`, `!` and parentheses."""
     expression = expression.strip()
     for word, combine in (("||", any), ("&&", all)):
         parts = _outside(expression, word)
@@ -117,7 +117,7 @@ def passes(expression: str, item: Any, payload: Any) -> bool:
         return not passes(expression[1:], item, payload)
     if expression.startswith("("):
         return passes(expression[1:-1], item, payload)
-    if "$" in expression:  # the item beside what `$` stands for
+    if "$" in expression:  # one document with the item and the root, for which `$` stands
         return bool(
             parse("$.item[?(" + expression.replace("$", "$.root") + ")]").find({"item": [item], "root": payload})
         )
@@ -125,7 +125,7 @@ def passes(expression: str, item: Any, payload: Any) -> bool:
 
 
 def _outside(text: str, word: str) -> list[str]:
-    """The parts between the words that stand in no parentheses and no quotes."""
+    """Split a text at a word, except inside parentheses and quotes."""
     parts, depth, quoted, start = [], 0, False, 0
     for at, character in enumerate(text):
         quoted ^= character == "'"
@@ -175,7 +175,7 @@ def _one(word: str, operand: Any, value: Any, parsed: ParsedEvent, *, fold: bool
     if word == "equals_field":
         try:
             others = _values(operand, parsed)
-        except Exception:  # noqa: BLE001 - whatever the library raises
+        except Exception:  # noqa: BLE001 - the library may raise anything
             return None
         return any(_same(value, other) for other in others)
     if word == "age":
@@ -226,7 +226,7 @@ def _compare(word: str, value: Any, bound: Any) -> bool:
 
 
 def _seconds(value: Any, *, decimals: bool) -> float | None:
-    """The time that a value says, in Unix seconds."""
+    """The time that a value means, in Unix seconds."""
     if decimals and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d+)?(e\d+)?", value, re.ASCII):
         value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Rules and events for the differential tests: every field, operator, combinator and nesting, on few and telling values.
+"""Rules and events for the differential tests: every field, operator, combinator and nesting, with few values.
 
-The values are few so that conditions often hold, and telling: true beside 1, 1 beside 1.0 and "1", texts that differ by
-case only, numbers beyond 64 bits, several values of one field, and paths that fail.
+With few values conditions hold often. The values are edge cases: true and 1, 1 and 1.0 and "1", texts that differ only
+by case, numbers beyond 64 bits, several values of one field, and paths that fail.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ GeneratedRule = tuple[Match, frozenset[str], bool]
 
 
 def event(payload: Any, *, form: bool = False, **given: Any) -> ParsedEvent:
-    """An event around a payload."""
+    """An event with a payload."""
     values: dict[str, Any] = {
         "id": "e", "source": "s", "method": "POST", "path": "/p", "query": "", "headers": (), "body": b"",
         "ip": "10.1.2.3", "received_at": RECEIVED_AT, **given,
@@ -67,7 +67,7 @@ _PATHS = st.sampled_from(
             "$.a.`keys`",
         ),
         *("$.a[?(!(@.b == 1))].b", "$[?(!(@.a && @.b))]", "$.größe", "$.a[?(!(@.größe))]", "$..a[?(!(@.b || @.c))]"),
-        # These raise on many payloads.
+        # These paths raise an error on many payloads.
         *("$.a.`parent`.`parent`", "$.b.`parent`.`parent`.`parent`", "$.a.`sorted`"),
     ]
 )
@@ -123,7 +123,7 @@ _TEXT_OPERATORS = {
 
 
 def _one_value(operators: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """One to three operators for one value, some of them ignoring case."""
+    """One to three operators for one value, some with ignore_case."""
 
     def with_operands(words: list[str]) -> st.SearchStrategy[dict[str, Any]]:
         found = st.fixed_dictionaries({word: operators[word] for word in words})
@@ -141,7 +141,7 @@ def _one_value(operators: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStra
 
 
 def _tests(maps: st.SearchStrategy[Any], scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What a field may be asked: scalars, lists, operator maps, and the words that judge the field, nested."""
+    """The conditions that a field may have: scalars, lists, operator maps, and nested combinators of the field."""
     leaves = st.one_of(maps, maps, scalars, st.booleans().map(lambda wanted: {"exists": wanted}))
     return st.recursive(
         leaves,
@@ -223,7 +223,7 @@ EVENTS = st.builds(
 
 
 def words(match: Any) -> set[str]:
-    """Every key that a condition is made of."""
+    """Every key in a condition."""
     if isinstance(match, dict):
         return set(match).union(*map(words, match.values()))
     return set().union(*map(words, match)) if isinstance(match, list) else set()

@@ -1,4 +1,4 @@
-"""The semantics of conditions, one truth at a time."""
+"""The semantics of conditions."""
 
 import json
 from collections.abc import Callable
@@ -74,7 +74,7 @@ Problems = Callable[[str], list[str]]
         ("$.a: {lte: 5}", {"a": "4"}, False),
         ("$.a: {gte: 0}", {"a": True}, False),
         ("$.a: {gte: 1, lt: 3}", {"a": 2}, True),
-        # the whole map on one value
+        # one value must satisfy the whole map
         ("$.a[*]: {gt: 1, lt: 3}", {"a": [0, 5]}, False),
         ("$.a[*]: {gt: 1, lt: 3}", {"a": [0, 2]}, True),
         # not: the exact complement of the field
@@ -150,7 +150,7 @@ def test_conditions_can_read_fields_outside_the_payload(matches: Matches, match:
     assert matches(match, {}, headers=headers, query="ref=main&ref=dev&n=3") is holds
 
 
-def test_form_values_are_text_in_which_numeric_operators_read_decimals(matches: Matches) -> None:
+def test_numeric_operators_read_decimals_in_form_values(matches: Matches) -> None:
     assert matches("$.n: {gte: 10}", {"n": "12.5"}, form=True)
     assert not matches("$.n: {gte: 10}", {"n": "12.5"})
     assert not matches("$.n: {gte: 10}", {"n": "a12"}, form=True)
@@ -161,7 +161,7 @@ def test_an_ipv4_mapped_address_matches_as_ipv4(matches: Matches) -> None:
     assert matches("ip: {cidr: 10.0.0.0/8}", {}, ip="::ffff:10.1.2.3")
 
 
-def test_a_failing_path_is_an_error_even_below_not(
+def test_a_failing_path_below_not_is_an_error(
     condition: Callable[[str], Condition], parsed: Callable[..., ParsedEvent]
 ) -> None:
     for text in ("$.a.`parent`.`parent`.`parent`: x", 'not: {"$.a.`parent`.`parent`.`parent`": x}'):
@@ -309,7 +309,7 @@ def test_conditions_on_elements_share_one_limit(match: Any) -> None:
         _compile(match).holds(FieldValues(ParsedEvent(_EVENT, _WIDE_AND_DEEP, False)))
 
 
-def test_conditions_on_many_flat_elements_are_judged() -> None:
+def test_conditions_on_many_flat_elements_stay_below_the_limit() -> None:
     items = [{"labels": [{"name": n}], "state": "x"} for n in range(20_000)]
 
     match = {"$[*]": {"elem": {"$..name": 19_999, "$..state": "x", "$.labels[?(!(@..name == 3))]": {"exists": True}}}}

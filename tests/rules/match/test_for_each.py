@@ -1,4 +1,4 @@
-"""Rules with `for_each` are tried for each item, and say the same as the plain specification."""
+"""Rules with `for_each` are evaluated for each item, with the same result as the reference implementation."""
 
 import json
 from typing import Any
@@ -78,7 +78,7 @@ _PAYLOADS = st.dictionaries(st.sampled_from("abc"), JSON | st.lists(JSON, max_si
 
 @examples(100)
 @given(rules=_RULES, payload=_PAYLOADS)
-def test_items_are_selected_as_the_specification_says(
+def test_items_are_selected_as_by_the_reference_implementation(
     rules: list[tuple[Match, str | None, bool]], payload: Any
 ) -> None:
     compiled = []
@@ -111,7 +111,7 @@ def test_items_are_selected_as_the_specification_says(
     }
 
 
-def test_each_fitting_item_is_selected_by_its_place() -> None:
+def test_each_matching_item_is_selected_with_its_place() -> None:
     answer = _match(ALERTS, _rule("r", {"$.status": "firing", "item.labels.severity": "page"}, "$.alerts[*]"))
 
     assert _places(answer) == {"r": ["$.alerts[0]", "$.alerts[2]"]}
@@ -124,7 +124,7 @@ def test_a_rule_that_selects_nothing_does_not_match() -> None:
     assert _match(ALERTS, rule) == _match({"alerts": []}, rule) == _match({"alerts": 5}, rule) == Answer((), ())
 
 
-def test_stop_hides_its_items_only_from_later_rules_over_the_same_list() -> None:
+def test_stop_hides_its_items_from_later_rules_over_the_same_list_only() -> None:
     answer = _match(
         ALERTS,
         _rule("pages", {"item['labels'].severity": "page"}, "$.alerts[*]", stop=True),
@@ -160,7 +160,7 @@ def test_an_item_that_can_not_be_judged_fails_the_rule() -> None:
     assert (answer.rules, [rule for rule, _ in answer.errors]) == ((), ["r"])
 
 
-def test_a_path_below_the_item_may_go_to_any_depth() -> None:
+def test_a_path_into_the_item_may_have_any_depth() -> None:
     rule = _rule("r", {"item..login": "ann"}, "$.a[*]")
 
     answer = _match({"a": [{"x": {"login": "bob"}}, {"y": [{"login": "ann"}]}], "login": "ann"}, rule)
@@ -195,7 +195,7 @@ def test_the_index_finds_a_rule_by_the_values_of_its_items() -> None:
         ("$['größe'][*]", {"größe": [1]}, ["$['größe'][0]"]),
     ],
 )
-def test_a_place_leads_back_to_its_item(path: str, payload: Any, expected: list[str]) -> None:
+def test_the_place_of_an_item_leads_back_to_it(path: str, payload: Any, expected: list[str]) -> None:
     found = compile_items(path)(payload, 10)
 
     assert [item.place for item in found] == expected
@@ -228,7 +228,7 @@ def test_a_place_that_the_payload_lacks_is_an_error(place: str) -> None:
         ("$.a[", "not a JSONPath"),
     ],
 )
-def test_a_path_whose_items_have_no_place_is_refused(path: str, cure: str) -> None:
+def test_a_for_each_path_whose_items_have_no_place_is_refused(path: str, cure: str) -> None:
     with pytest.raises(PathError, match=cure):
         compile_items(path)
 

@@ -1,4 +1,4 @@
-"""The index answers what a plain loop over all rules answers, and looks at few of them."""
+"""The index finds the same rules as a loop over all rules, and evaluates few of them."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SCOPE = Scope(params=frozenset({"team"}))
 
 
 def compiled(match: Match) -> Condition:
-    """The condition of a `match` mapping without problems."""
+    """Compile a `match` mapping without problems."""
     report = ProblemReport("x")
     condition = parse_match(NodePath(report, read(json.dumps(match))[0], ""), SCOPE)
     assert not report.failed, report.problems
@@ -38,18 +38,18 @@ def compiled(match: Match) -> Condition:
 
 
 def ruleset_of(matches: list[GeneratedRule]) -> Ruleset:
-    """A ruleset of such rules, named r0, r1 …"""
+    """A ruleset with these rules, named r0, r1 …"""
     rules = tuple(Rule(f"r{i}", sources, compiled(match), (), stop) for i, (match, sources, stop) in enumerate(matches))
     return Ruleset(RulesetText("", "", ""), rules, {}, {})
 
 
 def only(*matches: Match) -> Ruleset:
-    """A ruleset of one source."""
+    """A ruleset with one source."""
     return ruleset_of([(match, frozenset({"s"}), False) for match in matches])
 
 
 def by_loop(ruleset: Ruleset, parsed: ParsedEvent) -> Answer:
-    """What the rules say of an event, found by judging each of them in turn."""
+    """The verdict of a ruleset on an event, found by evaluating each rule in turn."""
     matched: list[Rule] = []
     errors: list[tuple[str, str]] = []
     for rule in ruleset.rules:
@@ -154,7 +154,7 @@ def test_a_rule_with_too_many_alternatives_is_not_indexed() -> None:
 
 @examples(40)
 @given(values=st.lists(JSON, min_size=1, max_size=6), rules=st.lists(RULES, max_size=5), form=st.booleans())
-def test_hundreds_of_values_cost_as_many_lookups_as_a_few(
+def test_hundreds_of_values_need_as_many_lookups_as_a_few(
     values: list[Any], rules: list[GeneratedRule], form: bool
 ) -> None:
     own: list[Match] = [{"$.a[*]": {"equals": value}} for value in values]
@@ -184,7 +184,7 @@ def test_each_field_is_read_once_per_event(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(counted) == ["$..a", "$.b[*]"]
 
 
-def test_many_patterns_of_one_field_are_filtered() -> None:
+def test_the_index_filters_many_patterns_of_one_field() -> None:
     ruleset = only(*[{"$.a": {"regex": f"^release-{i}-[a-z]{{1,50}}$"}} for i in range(3000)])
 
     assert _candidates(ruleset, event({"a": "release-2999-abc"})) == [2999]

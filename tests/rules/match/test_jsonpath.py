@@ -1,4 +1,4 @@
-"""Paths give what jsonpath-ng's own `find` gives, in its order but each place once, and nothing it answers unsafely."""
+"""Paths find what jsonpath-ng's `find` finds, in its order, each place once. Misleading paths are refused."""
 
 import itertools
 import json
@@ -81,7 +81,7 @@ def test_a_path_selects_what_the_library_selects(path: str) -> None:
 
 
 def expected(path: str, payload: Any) -> list[Any]:
-    """What the library finds, each place once. Raises whatever the library raises."""
+    """The values that the library finds, each place once. Raises what the library raises."""
     places: dict[Any, Any] = {}
     for match in parse(path).find(payload):
         places.setdefault(_place(match), match.value)
@@ -89,7 +89,7 @@ def expected(path: str, payload: Any) -> list[Any]:
 
 
 def _place(match: Any) -> tuple[Any, ...]:
-    """The names and indices that lead to a value; what a function made is a place of its own."""
+    """The names and indices that lead to a value. The result of a function has a place of its own."""
     steps: list[Any] = []
     while match.context is not None:
         value, above = match.value, match.context.value
@@ -152,7 +152,7 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
     compiled = compile_path(path)
     try:
         wanted = expected(path, payload)
-    except Exception:  # noqa: BLE001 - whatever the library raises
+    except Exception:  # noqa: BLE001 - the library may raise anything
         with pytest.raises(EvaluationError):
             compiled.read(payload)
     else:
@@ -205,7 +205,7 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
         ("$.a[(@.length-1)]", "write [-1]"),
         ("$.a.length()", "{length: 3}"),
         ("$.a.first()", "no functions with brackets"),
-        ("$...a", "two dots are for any depth"),
+        ("$...a", "two dots stand for any depth"),
         ("$.a[1:2,3]", "one slice, or several indices"),
         ("$.a[0,'b']", "several names, or several indices"),
         ("$.a.`foo`", "the functions are `len`"),
@@ -213,7 +213,7 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
         ("$." + "(a." * 300 + "b" + ")" * 300, "nested too deeply"),
     ],
 )
-def test_a_misleading_path_is_refused_with_the_reason(path: str, message: str) -> None:
+def test_the_error_for_a_misleading_path_names_the_reason(path: str, message: str) -> None:
     with pytest.raises(PathError) as caught:
         compile_path(path)
 
@@ -241,7 +241,7 @@ def test_a_quoted_name_is_never_a_wildcard() -> None:
     assert compile_path("$[?(@['*'] == 1)].b").read([{"*": 1, "b": 2}, {"a": 1, "b": 3}]) == [2]
 
 
-def test_numbers_in_filters_are_not_read_as_segments() -> None:
+def test_numbers_in_filters_are_not_read_as_segments_of_a_path() -> None:
     assert compile_path("$[?(@.a > 1.5 && @.b != -0.25)].a").read([{"a": 2, "b": 1}, {"a": 1}]) == [2]
 
 
@@ -273,7 +273,7 @@ DEEP = _nested(json.loads("[" + ",".join(["{}"] * 18_000) + "]"), 190)  # 56 kB
     ],
 )
 def test_each_descent_visits_each_list_and_mapping_once(path: str) -> None:
-    """Each looks into a list or mapping once, however often it was selected: the steps grow with the payload alone."""
+    """Then the number of steps grows with the size of the payload only."""
     payload = _nested([{"b": number} for number in range(50)], 190)
 
     assert _steps(path, payload) < limits.size_of(payload) * len(list(nodes(parse_path(path))))
@@ -381,7 +381,7 @@ def test_real_payloads_stay_far_below_the_limit() -> None:
         ("$.naïve.größe.`parent`.größe", [2]),
         ("$.Ελληνικά_1-Ω", [4]),
         ("$.cafe\u0301", [5]),
-        ("$.café", []),  # another form of the letter is another name, as in JSON
+        ("$.café", []),  # another Unicode form of the letter is another name, as in JSON
         ("$.हिन्दी", [6]),
         ("$.liste[?(@.名前 == 'größe.x')]", []),
     ],
@@ -425,7 +425,7 @@ def test_a_negated_expression_agrees_with_the_specification(payload: Any, expres
 
 
 def _paths_of(payload: Any) -> set[str]:
-    """Every path to a value of the payload, with list places written as [*], as they would be in a rule."""
+    """The paths to all values of the payload, with [*] for list indices, as in a rule."""
     found: set[str] = set()
     stack: list[tuple[str, Any]] = [("$", payload)]
     while stack:
@@ -451,7 +451,7 @@ def test_every_path_of_real_payloads_agrees_with_the_library() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "parent", "len", "keys", "sorted", "where_", "wherenot1", "and", "or", "true"])
-def test_a_path_of_names_is_read_as_the_library_reads_it(name: str) -> None:
+def test_a_path_of_names_is_parsed_as_by_the_library(name: str) -> None:
     assert parse_path(f"$.{name}.b") == parse(f"$.{name}.b")
 
 

@@ -1,4 +1,4 @@
-"""Paths need jsonpath-ng's tree as it is known: another tree is noticed, and only paths of names are taken then."""
+"""Another syntax tree of jsonpath-ng is noticed. Then only paths of names are accepted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from router.rules.match.jsonpath.tree import nodes
 
 
 def _changed(change: Callable[[Any], object]) -> Callable[[str], Any]:
-    """A parser whose trees were changed."""
+    """A parser that changes its trees."""
 
     def changed(text: str) -> Any:
         tree = parse(text)
@@ -51,14 +51,14 @@ def test_the_installed_library_is_as_expected() -> None:
 @pytest.mark.parametrize("change", [_first_only, _without_indices, _another_operator])
 def test_a_library_with_another_syntax_tree_is_noticed(change: Callable[[Any], None]) -> None:
     library = _changed(change)
-    if change is _first_only:  # the library's own `find` goes by it too: the difference has to be in the tree alone
+    if change is _first_only:  # the library's `find` uses the tree too, so it must keep the unchanged one
         library = lambda text: _Mixed(_changed(change)(text), parse(text))  # noqa: E731
 
     assert not library_check.agrees(library)
 
 
 class _Mixed(ng.Child):
-    """A tree that is followed in another way than its fields say."""
+    """A tree whose `find` differs from its fields."""
 
     def __init__(self, shown: Any, followed: Any) -> None:
         super().__init__(shown.left, shown.right)
@@ -75,7 +75,7 @@ def test_a_parser_that_raises_is_noticed() -> None:
     assert not library_check.agrees(raises)
 
 
-def test_with_an_unexpected_library_only_paths_of_names_are_accepted(
+def test_only_paths_of_names_are_accepted_with_an_unexpected_library(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(parse_module, "is_as_expected", lambda: False)

@@ -1,4 +1,4 @@
-"""What order_by makes of an event."""
+"""The order key that order_by makes from an event."""
 
 from pathlib import Path
 from typing import Any

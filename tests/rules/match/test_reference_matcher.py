@@ -1,4 +1,4 @@
-"""Compiled conditions answer what the plain specification answers."""
+"""Compiled conditions have the same verdicts as the reference implementation."""
 
 from typing import Any
 
@@ -29,19 +29,19 @@ def test_conditions_match_the_reference_implementation(match: Match, events: lis
     for parsed in events:
         specified, answered = holds(match, parsed), _verdict(match, parsed)
 
-        # Where a path fails the rule is unmatched, unless what decides it was judged before the path was followed.
+        # A failing path is an error, unless the verdict was decided before the path was followed.
         assert answered == specified or (answered is None and _fails(match, parsed)), (match, parsed.payload)
 
 
 def _fails(match: Any, parsed: ParsedEvent) -> bool:
-    """Whether a path of the condition fails on the event."""
+    """Whether the condition has a path that can fail on the event."""
     return any("`" in word for word in words(match))
 
 
 def test_the_generator_uses_every_operator() -> None:
     seen: set[str] = set()
 
-    @seed(1)  # the same examples whatever the text of this test
+    @seed(1)  # the same examples whatever the source of this test
     @settings(max_examples=150)
     @given(match=MATCHES)
     def collect(match: Match) -> None:

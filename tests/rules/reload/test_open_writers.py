@@ -1,4 +1,4 @@
-"""Linux tells the readers of a file whether a program is writing to it."""
+"""Inotify events tell whether a program is writing to a file."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="on
 
 @pytest.fixture
 def writers() -> Iterator[OpenWriters]:
-    """Nothing watched yet."""
+    """A watch of no files yet."""
     writers = OpenWriters()
     yield writers
     writers.close()
@@ -22,7 +22,7 @@ def writers() -> Iterator[OpenWriters]:
 
 @pytest.fixture
 def path(tmp_path: Path, writers: OpenWriters) -> Path:
-    """A file that is watched."""
+    """A watched file."""
     path = tmp_path / "rules.yaml"
     path.write_text("one")
     writers.update([path])
@@ -34,7 +34,7 @@ def test_a_file_without_writes_has_no_writer(writers: OpenWriters, path: Path) -
 
 
 @pytest.mark.parametrize("mode", ["w", "r+", "a"])
-def test_a_writer_counts_from_its_first_change_until_it_closes(writers: OpenWriters, path: Path, mode: str) -> None:
+def test_a_file_has_a_writer_from_the_first_change_until_the_close(writers: OpenWriters, path: Path, mode: str) -> None:
     with path.open(mode) as file:
         file.write("more")
         file.flush()
@@ -58,7 +58,7 @@ def test_a_finished_write_does_not_hide_the_next(writers: OpenWriters, path: Pat
         file.flush()
         writers.update([path])
         writers.note_read()
-        assert writers.writes(path) is True  # a writer that is there stays one
+        assert writers.writes(path) is True  # a writer that has the file open still counts
 
 
 def test_a_truncation_is_a_change(writers: OpenWriters, path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_truncation_is_a_change(writers: OpenWriters, path: Path) -> None:
         assert writers.writes(path) is True
 
 
-def test_a_new_file_of_the_same_name_starts_without_a_writer(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
+def test_a_file_that_replaces_another_starts_without_a_writer(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
     with path.open("a") as old:
         old.write("more")
         old.flush()
@@ -114,13 +114,13 @@ def test_a_writer_is_found_through_a_symlink(writers: OpenWriters, path: Path, t
         assert (writers.writes(link), writers.writes(path)) == (True, True)
 
 
-def test_after_an_overflow_of_kernel_events_the_writers_are_unknown(writers: OpenWriters, path: Path) -> None:
+def test_the_writers_are_unknown_after_an_overflow_of_events(writers: OpenWriters, path: Path) -> None:
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     other = path.with_name("other")
     other.write_text("")
     writers.update([path, other])
     with path.open("a") as one, other.open("a") as two:
-        for _ in range(most // 2 + 10):  # one after the other, or they would be told as one
+        for _ in range(most // 2 + 10):  # in turns, since the kernel merges equal events
             os.write(one.fileno(), b"x")
             os.write(two.fileno(), b"x")
         for _ in range(10):

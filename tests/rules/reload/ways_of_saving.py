@@ -1,4 +1,4 @@
-"""Every way in which a program saves a file: the system calls of editors, and the tools that every machine has."""
+"""The ways in which programs save a file: the system calls of editors, and real command-line tools."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ Save = Callable[[Path, str], None]
 
 
 def _write(path: Path, text: str, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC, pieces: int = 2) -> None:
-    """In some pieces, as a buffered writer does, and synced."""
+    """Write in pieces, as a buffered writer does, and sync."""
     descriptor = os.open(path, flags, 0o644)
     data = text.encode()
     step = len(data) // pieces + 1
@@ -25,7 +25,7 @@ def _run(*argv: str | Path, cwd: Path | None = None) -> None:
 
 
 def vim_by_renaming(path: Path, text: str) -> None:
-    """`backupcopy=no`, and `auto` where that is possible: first a probe file, then the original becomes the backup."""
+    """Vim with `backupcopy=no`, or `auto` where possible: makes a probe file, renames the original to the backup."""
     probe = path.with_name("4913")
     os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o100644))
     os.chown(probe, os.getuid(), os.getgid())
@@ -38,7 +38,7 @@ def vim_by_renaming(path: Path, text: str) -> None:
 
 
 def vim_by_copying(path: Path, text: str) -> None:
-    """`backupcopy=yes`: a copy is the backup, and the file is emptied and written."""
+    """Vim with `backupcopy=yes`: copies the file to the backup, then empties and writes it."""
     backup = path.with_name(path.name + "~")
     backup.write_bytes(path.read_bytes())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -50,7 +50,7 @@ def vim_by_copying(path: Path, text: str) -> None:
 
 
 def nano(path: Path, text: str) -> None:
-    """In place, with a lock file beside it."""
+    """nano: writes in place, with a lock file beside it."""
     lock = path.with_name(f".{path.name}.swp")
     lock.write_bytes(b"b0nano")
     _write(path, text, pieces=7)
@@ -58,26 +58,26 @@ def nano(path: Path, text: str) -> None:
 
 
 def nano_with_backup(path: Path, text: str) -> None:
-    """`set backup`: a copy first, with the original's times."""
+    """nano with `set backup`: first makes a copy with the original's times."""
     shutil.copy2(path, path.with_name(path.name + "~"))
     _write(path, text)
 
 
 def vscode(path: Path, text: str) -> None:
-    """In place: emptied with one call, written with others."""
+    """VS Code: empties the file with one call and writes it with others."""
     os.truncate(path, 0)
     _write(path, text, os.O_WRONLY)
 
 
 def vscode_atomically(path: Path, text: str) -> None:
-    """With `files.experimentalAtomic…`, and JetBrains' safe write: a new file, renamed over the old one."""
+    """VS Code with `files.experimentalAtomic…`, and JetBrains' safe write: renames a new file over the old one."""
     new = path.with_name(path.name + ".vsctmp")
     _write(new, text)
     new.replace(path)
 
 
 def emacs(path: Path, text: str) -> None:
-    """The first save of a session: a lock that is a dangling symlink, the original renamed to the backup, a new file."""
+    """Emacs' first save: makes a lock (a dangling symlink), renames the original to the backup, writes a new file."""
     lock = path.with_name(".#" + path.name)
     lock.symlink_to("someone@somewhere.1234:5678")
     path.rename(path.with_name(path.name + "~"))
@@ -86,7 +86,7 @@ def emacs(path: Path, text: str) -> None:
 
 
 def sed_in_place(path: Path, text: str) -> None:
-    """A real `sed -i`: a temporary file, renamed over the old one."""
+    """A real `sed -i`: renames a temporary file over the old one."""
     path.with_name("new.txt").write_text(text)
     _run("sed", "-i", "-e", "1r new.txt", "-e", "d", path.name, cwd=path.parent)
 
@@ -98,13 +98,13 @@ def mv_over(path: Path, text: str) -> None:
 
 
 def cp_over(path: Path, text: str) -> None:
-    """A real `cp`: emptied and written."""
+    """A real `cp`: empties and writes the file."""
     path.with_name("new.yaml").write_text(text)
     _run("cp", path.with_name("new.yaml"), path)
 
 
 def cp_with_old_times(path: Path, text: str) -> None:
-    """A real `cp -p` of a file that has the times of the one it replaces."""
+    """A real `cp -p` of a file that has the same times as the replaced one."""
     new = path.with_name("new.yaml")
     new.write_text(text)
     _run("touch", "-r", path, new)
@@ -112,7 +112,7 @@ def cp_with_old_times(path: Path, text: str) -> None:
 
 
 def mv_with_old_times(path: Path, text: str) -> None:
-    """As rsync -t does: a new file with the times that the source has, renamed over."""
+    """As `rsync -t`: renames a new file with the source's times over the old one."""
     new = path.with_name(f".{path.name}.Xa81Zq")
     new.write_text(text)
     _run("touch", "-r", path, new)
@@ -120,31 +120,31 @@ def mv_with_old_times(path: Path, text: str) -> None:
 
 
 def hard_link(path: Path, text: str) -> None:
-    """A real `ln -f`: the name leads to another file."""
+    """A real `ln -f`: the name gets another file."""
     path.with_name("new.yaml").write_text(text)
     _run("ln", "-f", path.with_name("new.yaml"), path)
 
 
 def install(path: Path, text: str) -> None:
-    """A real `install`: removed and created."""
+    """A real `install`: removes and creates the file."""
     path.with_name("new.yaml").write_text(text)
     _run("install", "-m", "644", path.with_name("new.yaml"), path)
 
 
 def shell_redirection(path: Path, text: str) -> None:
-    """`… > rules.yaml`."""
+    """A shell's redirection: `… > rules.yaml`."""
     path.with_name("new.yaml").write_text(text)
     _run("sh", "-c", f"cat new.yaml > {path.name}", cwd=path.parent)
 
 
 def git_checkout(path: Path, text: str) -> None:
-    """A real `git checkout` of another branch: removed and created."""
+    """A real `git checkout` of another branch: removes and creates the file."""
     git = ("git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
     before = path.read_text()
     _run(*git, "init", "-q", "-b", "before", cwd=path.parent)
     _run(*git, "add", path.name, cwd=path.parent)
     _run(*git, "commit", "-qm", "before", cwd=path.parent)
-    # The other branch is made elsewhere, so that the file here changes by the checkout alone.
+    # The other branch is made in another clone, so that only the checkout changes the file here.
     other = path.parent / "other"
     _run(*git, "worktree", "add", "-q", "-b", "after", other, cwd=path.parent)
     (other / path.name).write_text(text)
@@ -155,7 +155,7 @@ def git_checkout(path: Path, text: str) -> None:
 
 
 def deleted_and_restored(path: Path, text: str) -> None:
-    """Removed, and back at once."""
+    """Remove the file and write it again at once."""
     path.unlink()
     path.write_text(text)
 

@@ -1,4 +1,4 @@
-"""YAML as the core schema of YAML 1.2 has it, with positions, within bounds."""
+"""The YAML reader follows the core schema of YAML 1.2, notes line and column of each node, and has limits."""
 
 from typing import Any
 
@@ -38,14 +38,14 @@ from tests.cases import each
         ("18446744073709551616", float(2**64)),
     ],
 )
-def test_a_scalar_has_its_obvious_type(text: str, value: Any) -> None:
+def test_a_scalar_has_its_type_of_the_core_schema(text: str, value: Any) -> None:
     found = data(read(f"a: {text}")[0])["a"]
 
     assert found == value
     assert type(found) is type(value)
 
 
-def test_every_node_knows_its_line_and_column() -> None:
+def test_every_node_has_its_line_and_column() -> None:
     root, _ = read("a: 1\nb:\n  - x\n  - {c: y}\n")
 
     assert isinstance(root, MappingNode)
