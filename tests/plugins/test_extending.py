@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
 
 from router.plugins.entry_points import RESERVED
-from router.rules.compile.rules import ACTION_KEYS
+from router.rules.compile.actions import ACTION_KEYS
 from tests.conftest import Daemon, forked_program
 from tests.free_port import free_port
 from tests.plugins.conftest import PAGE, written
@@ -354,7 +354,7 @@ def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, acme_program: s
     failed = daemon.wait_for_line("attempt settled", action="mail")
     assert (failed["state"], failed["error"]) == (
         "dead",
-        'the action "mail" is of a plugin that is not installed, or can\'t be used',
+        'the plugin of action "mail" is not installed, or can\'t be used',
     )
     assert daemon.wait_for_line("attempt settled", action="append")["state"] == "succeeded"
 
