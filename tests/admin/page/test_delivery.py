@@ -51,7 +51,7 @@ def test_a_retry_says_when_it_comes_and_what_failed(admin: Admin, page: Browser)
 
     shown = words(page.go(f"/deliveries/{delivery}"))
 
-    assert "It waits for its next try, after 1 failed one. It goes on at 2026-09-21 14:14:50 UTC , in 90s." in shown
+    assert "It waits for its next try, after 1 failed one. It continues at 2026-09-21 14:14:50 UTC , in 90s." in shown
     assert "<b>no</b>" in shown
     assert "<b>no</b>" not in page.text
 
