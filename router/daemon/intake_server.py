@@ -7,7 +7,7 @@ from router.daemon.settings import Settings
 from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
-from router.http.wsgi import wsgi_app
+from router.http.wsgi import WsgiApp
 from router.intake.receiver import Receiver
 from router.rules.ruleset import Ruleset
 from router.runtime.wakeups import wake_up
@@ -55,7 +55,7 @@ def own_server(
 
 
 def _waitress(settings: Settings, receiver: Receiver, ruleset: Ruleset, connections: int) -> WaitressServer:
-    app = wsgi_app(
+    app = WsgiApp(
         receiver.handle,
         body_limit=receiver.body_limit,
         answered=receiver.answered,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from router.http.limits import BUSY_SECONDS
 from router.http.problem import refusal
-from router.http.wsgi import Application, Environ, StartResponse, wsgi_app
+from router.http.wsgi import Application, Environ, StartResponse, WsgiApp
 from router.intake.receiver import Receiver
 
 _LOOK_SECONDS = 0.02  #: during a stop, between two checks of what is under way
@@ -19,7 +19,7 @@ class WsgiIntake:
         """`port` is only shown. The server that hosts the application has bound it."""
         self.port = port
         self.alive = False  #: whether it takes requests
-        self._app: Application = wsgi_app(
+        self._app: Application = WsgiApp(
             receiver.handle, body_limit=receiver.body_limit, answered=receiver.answered, refusals=receiver.refusals
         )
         self._lock = threading.Lock()

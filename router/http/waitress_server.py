@@ -20,12 +20,12 @@ import waitress.channel
 
 from router.http.binding import listen
 from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, REQUEST_SECONDS, SWEEP_SECONDS
+from router.http.waitress_writable import OUTPUT_BYTES, correct_writable
 from router.http.wsgi import Application, Environ, StartResponse
 
 _TURN_SECONDS = 1  #: the longest sleep of waitress's loop; it takes whole seconds, and 0 would be a busy loop
 _BEHIND_SECONDS = 0.02  #: during a stop, between two checks of what is under way
 _IDLE_SECONDS = 120  #: how long a connection may be silent
-_OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave unread before its next reply waits
 
 log = structlog.get_logger()
 
@@ -77,7 +77,14 @@ class WaitressServer:
         self._last_request = 0.0
         self._swept_at = 0.0
         self._crowded = self._stopped = False
-        self._server = waitress.create_server(
+        self._server = self._create(threads, largest_body)
+        correct_writable(self._server)
+        self._own = set(self._sockets)  # its listener and its wake-up pipe
+        self._thread = threading.Thread(target=self._server.run, name=f"http-{self.port}", daemon=True)
+
+    def _create(self, threads: int, largest_body: int) -> Any:
+        """The server of waitress, with our limits."""
+        return waitress.create_server(
             self._serve,
             map=self._sockets,
             sockets=[self._sock],
@@ -85,22 +92,19 @@ class WaitressServer:
             ident=None,
             backlog=BACKLOG,
             # waitress counts its own two, and some connections are being cut
-            connection_limit=connections + 2 + max(1, connections // 8),
+            connection_limit=self._limit + 2 + max(1, self._limit // 8),
             channel_timeout=_IDLE_SECONDS,
             cleanup_interval=2,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=largest_body,
             inbuf_overflow=BODY_MEMORY,
-            outbuf_high_watermark=_OUTPUT_BYTES,
+            outbuf_high_watermark=OUTPUT_BYTES,
             asyncore_loop_timeout=_TURN_SECONDS,
             asyncore_use_poll=True,  # select ends at descriptor 1023
             clear_untrusted_proxy_headers=False,  # they stay ordinary headers; nothing trusts them
             expose_tracebacks=False,
             log_socket_errors=False,
         )
-        correct_writable(self._server)
-        self._own = set(self._sockets)  # its listener and its wake-up pipe
-        self._thread = threading.Thread(target=self._server.run, name=f"http-{self.port}", daemon=True)
 
     def is_busy(self) -> bool:
         """Whether requests are being answered; any thread may ask."""
@@ -212,40 +216,3 @@ class WaitressServer:
             self._crowded = True
             where = {"listener": self._name} if self._name else {}
             log.warning("all connections are in use; idle ones are cut", connections=self._limit, **where)
-
-
-def correct_writable(server: Any) -> bool:
-    """Keep waitress's loop from spinning while a worker writes. Returns whether this waitress needs it.
-
-    The worker holds the output's lock and waits for the interpreter. The loop hears that the connection is writable,
-    tries the lock, fails, and hears it again, some 30,000 times a second. The worker flushes by itself and wakes the
-    loop at its end, so the loop has nothing to write until then.
-    """
-    base: Any = getattr(server, "channel_class", None)
-    if base is None or not _spins(base):
-        return False
-
-    class Corrected(base):  # type: ignore[misc]
-        def writable(self) -> bool:
-            is_closing = self.will_close or self.close_when_flushed
-            # With more output than this a worker waits for the loop to write.
-            if self.requests and not is_closing and self.total_outbufs_len <= _OUTPUT_BYTES:
-                return False
-            return bool(super().writable())
-
-    server.channel_class = Corrected
-    return True
-
-
-def _spins(channel_class: Any) -> bool:
-    """Whether this waitress calls a connection writable when it has output and a running request.
-
-    False as well if the class is built in another way.
-    """
-    try:
-        probe = channel_class.__new__(channel_class)
-        probe.will_close = probe.close_when_flushed = False
-        probe.total_outbufs_len, probe.requests = 1, [None]
-        return bool(probe.writable())
-    except Exception:  # noqa: BLE001 - another version's inner parts may be anything
-        return False

@@ -5,6 +5,7 @@ repeated headers, and loses the case of header names. Path, body limit and Host 
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -25,48 +26,19 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 log = structlog.get_logger()
 
 
-def wsgi_app(
-    handler: Handler,
-    *,
-    body_limit: BodyLimit,
-    answered: Answered = lambda *_: None,
-    refusals: Refusals | None = None,
-    answer_seconds: float = ANSWER_SECONDS,
-) -> Application:
-    """Any number of threads may call it."""
-    refusals = refusals or Refusals()
+@dataclass(frozen=True, slots=True)
+class WsgiApp:
+    """The application. Any number of threads may call it."""
 
-    def refuse(environ: Environ, path: str, status: int, reason: str) -> Reply:
-        method = shown_method(environ["REQUEST_METHOD"])
-        refusals.tell(None, status, reason, environ.get("REMOTE_ADDR", ""), method)
-        answered(path, status)
-        return refusal(status)
+    handler: Handler
+    body_limit: BodyLimit
+    answered: Answered = lambda *_: None
+    refusals: Refusals = field(default_factory=Refusals)
+    answer_seconds: float = ANSWER_SECONDS  #: how long a pending reply may take
 
-    def reply_to(environ: Environ) -> Reply:
-        target = read_target(environ["REQUEST_METHOD"], _raw_target(environ))
-        path = "" if target.problem else target.path
-        if target.problem:
-            return refuse(environ, path, target.problem, "target" if target.problem == 400 else "form of the path")
-        if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/2.0"):
-            return refuse(environ, path, 400, "HTTP version")
-        host = environ.get("HTTP_HOST")
-        if (host is None and environ.get("SERVER_PROTOCOL") != "HTTP/1.0") or not is_authority(host or ""):
-            return refuse(environ, path, 400, "Host")
-        body = _body(environ, body_limit(path))
-        if body is None:
-            return refuse(environ, path, 413, "size")
-        ip = environ.get("REMOTE_ADDR", "")
-        request = Request(environ["REQUEST_METHOD"], path, target.query, _headers(environ), body, ip)
-        try:
-            given = handler(request)
-            return given.reply(answer_seconds) if isinstance(given, Pending) else given
-        except Exception as error:  # the sender must get an answer
-            log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
-            answered(path, 500)
-            return refusal(500)
-
-    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        reply = reply_to(environ)
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+        reply = self._reply(environ)
         headers = [("Content-Length", str(len(reply.body))), *reply.headers]
         if reply.content_type is not None:
             headers.append(("Content-Type", reply.content_type))
@@ -75,7 +47,38 @@ def wsgi_app(
         start_response(reply.status_line, headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" or reply.status in (204, 304) else reply.body]
 
-    return application
+    def _reply(self, environ: Environ) -> Reply:
+        target = read_target(environ["REQUEST_METHOD"], _raw_target(environ))
+        path = "" if target.problem else target.path
+        if target.problem:
+            return self._refuse(
+                environ, path, target.problem, "target" if target.problem == 400 else "form of the path"
+            )
+        if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/2.0"):
+            return self._refuse(environ, path, 400, "HTTP version")
+        host = environ.get("HTTP_HOST")
+        if (host is None and environ.get("SERVER_PROTOCOL") != "HTTP/1.0") or not is_authority(host or ""):
+            return self._refuse(environ, path, 400, "Host")
+        body = _body(environ, self.body_limit(path))
+        if body is None:
+            return self._refuse(environ, path, 413, "size")
+        ip = environ.get("REMOTE_ADDR", "")
+        return self._handle(Request(environ["REQUEST_METHOD"], path, target.query, _headers(environ), body, ip))
+
+    def _refuse(self, environ: Environ, path: str, status: int, reason: str) -> Reply:
+        method = shown_method(environ["REQUEST_METHOD"])
+        self.refusals.tell(None, status, reason, environ.get("REMOTE_ADDR", ""), method)
+        self.answered(path, status)
+        return refusal(status)
+
+    def _handle(self, request: Request) -> Reply:
+        try:
+            given = self.handler(request)
+            return given.reply(self.answer_seconds) if isinstance(given, Pending) else given
+        except Exception as error:  # the sender must get an answer
+            log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
+            self.answered(request.path, 500)
+            return refusal(500)
 
 
 def _raw_target(environ: Environ) -> str:

@@ -57,13 +57,11 @@ def path_pattern(path: str) -> PathPattern | None:
     for segment in segments:
         found = _PART.fullmatch(segment)
         if found is None and ("{" in segment or "}" in segment):
-            raise ValueError(f'a name in braces is a whole segment of the path, such as /{{name}}/; "{segment}" is not')
+            raise ValueError(f'expected a name in braces alone between slashes, such as /{{name}}/, found "{segment}"')
         if found is None:
             continue
         if not PART_NAME.fullmatch(found[1]):
-            raise ValueError(
-                f'"{segment}" is not a valid name in braces; it has letters, digits and _, such as {{team}}'
-            )
+            raise ValueError(f'expected a name in braces of letters, digits and _, such as {{team}}, found "{segment}"')
         if found[1] in names:
             raise ValueError(f"{segment} is repeated in the path; give each part its own name")
         names.append(found[1])

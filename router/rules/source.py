@@ -77,8 +77,10 @@ def placed(source: Source, params: Mapping[str, str]) -> Source:
             known = f"; it has {', '.join(names)}" if names else "; its path is constant"
             raise ValueError(f'the path of source "{source.name}" has no part "{name}"{known}')
         if not value or "/" in value or value in (".", ".."):
-            raise ValueError(f'"{value}" can\'t stand for {{{name}}}, which is one segment of the path, not empty')
+            raise ValueError(
+                f'"{value}" can\'t stand for {{{name}}}; write one segment of the path, not empty, without /'
+            )
     missing = [name for name in names if name not in params]
     if missing:
-        raise ValueError(f'the path of source "{source.name}" is {source.path}, so say what {missing[0]} is')
+        raise ValueError(f'the path of source "{source.name}" is {source.path}, so give {missing[0]} a value')
     return source if source.pattern is None else replace(source, path=source.pattern.fill(params))

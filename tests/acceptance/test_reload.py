@@ -265,4 +265,4 @@ def test_a_pipe_is_refused_as_rules_file(run: Run, tmp_path: Path) -> None:
     done = run("serve", tmp_path / "pipe", "--listen", "127.0.0.1:0", "--admin", "off")
 
     assert done.returncode == 3
-    assert "this is not a regular file, and rules are read more than once; put them into a file" in done.stderr
+    assert "this is not a regular file, but rules are read more than once; put them into a regular file" in done.stderr

@@ -11,7 +11,7 @@ from router.http.certificate import Certificate
 from router.http.contract import Handler
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
-from router.http.wsgi import wsgi_app
+from router.http.wsgi import WsgiApp
 from tests.http.authority import Authority
 from tests.http.talking import TLS_PORTS
 
@@ -27,7 +27,7 @@ def on_waitress(handler: Handler, **given: Any) -> WaitressServer:
     of_app = {name: given.pop(name) for name in ("body_limit", "answered", "answer_seconds") if name in given}
     of_app.setdefault("body_limit", lambda _: 1024 * 1024)
     settings = {"threads": 8, "connections": 1000, "largest_body": 1 << 24, **given}
-    return WaitressServer(wsgi_app(handler, **of_app), "127.0.0.1", 0, **settings)
+    return WaitressServer(WsgiApp(handler, **of_app), "127.0.0.1", 0, **settings)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from wsgiref.validate import validator
 import pytest
 from waitress.channel import HTTPChannel
 
-from router.http.waitress_server import WaitressServer, correct_writable
-from router.http.wsgi import wsgi_app
+from router.http.waitress_server import WaitressServer
+from router.http.waitress_writable import correct_writable
+from router.http.wsgi import WsgiApp
 from tests.http.talking import echo, get, status, talk
 
 Serve = Callable[..., Any]
@@ -100,7 +101,7 @@ def _ask(app: Any, **environ: Any) -> tuple[str, dict[str, str], bytes]:
     ],
 )
 def test_any_wsgi_server_can_run_the_application(environ: dict[str, Any], expected: str) -> None:
-    app = wsgi_app(echo, body_limit=lambda _: 10)
+    app = WsgiApp(echo, body_limit=lambda _: 10)
 
     line, headers, body = _ask(app, **environ)
 

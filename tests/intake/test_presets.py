@@ -202,7 +202,7 @@ def test_messages_name_the_preset(tmp_path: Path) -> None:
         load("sources: {a: {verify: linear}}\n" + rules).errors[0]
     )
     found = load("sources: {a: {verify: none, preset: linear}}\n" + rules).errors
-    assert '"linear" is a scheme, which verifies' in str(found[0])
+    assert '"linear" is a scheme, not a preset' in str(found[0])
     assert 'did you mean "docker-hub"' in str(
         load("sources: {a: {verify: none, preset: dockerhub}}\n" + rules).errors[0]
     )

@@ -85,7 +85,7 @@ def test_the_parts_of_a_path_have_the_names_in_the_pattern() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "so say what team is"),
+        ({}, "so give team a value"),
         ({"team": "a", "x": "y"}, 'has no part "x"; it has team'),
         ({"team": ""}, "one segment of the path, not empty"),
         ({"team": "a/b"}, "one segment"),
@@ -112,7 +112,7 @@ rules:
     loaded = load(rules)
 
     assert [problem.level for problem in loaded.problems] == [Level.WARNING]
-    assert "the rule asks for params.team alone" in str(loaded.problems[0])
+    assert "the rule tests only params.team, which scheme github does not sign" in str(loaded.problems[0])
     assert load(rules.replace("params.team: pay", "params.team: pay, $.a: 1")).problems == ()
 
 

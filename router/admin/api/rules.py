@@ -213,7 +213,7 @@ def _body(request: TestRequest, content_type: str) -> bytes | Reply:
         try:
             return base64.b64decode(request.body_base64, validate=True)
         except (binascii.Error, ValueError):
-            return body_problem("body_base64", "it is not base64")
+            return body_problem("body_base64", "expected base64, found other characters")
     if request.body is not None:
         return request.body.encode()
     return body_of(request.payload, content_type)

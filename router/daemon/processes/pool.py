@@ -1,25 +1,20 @@
 """The intake as several processes: starts them, replaces those that end or hang, and acts as one server for all."""
 
-import asyncio
 import atexit
 import itertools
-import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import structlog
 
 from router.daemon.launch import Launch
-from router.daemon.processes.child import serve
-from router.daemon.processes.forkserver import end_forkserver, forkserver, start_process
 from router.daemon.processes.frames import Kind, pack
-from router.daemon.processes.large_requests import queue
 from router.daemon.processes.member import Answer, Member
-from router.daemon.processes.start import LARGE, ProcessStart, RulesToLoad
-from router.daemon.wall_clock import CLOCK
+from router.daemon.processes.places import Place, Places
+from router.daemon.processes.start import RulesToLoad
+from router.daemon.processes.starter import KILLED_SECONDS, ProcessStarter
 from router.domain.errors import Problem, RulesError, StartError
 from router.http.binding import listen
 from router.http.limits import BUSY_SECONDS
@@ -36,47 +31,27 @@ SWAP_SECONDS = 5.0  #: how long a process may take to swap in prepared rules; th
 PREPARE_SECONDS = 120.0  #: how long it may take to load rules; 100,000 rules take some 15 s
 COLLECT_SECONDS = 0.5  #: how long a scrape waits for counts
 FIRST_SECONDS = 120.0  #: how long the daemon's start waits for all processes
-_KILLED_SECONDS = 5.0  #: how long a killed process may take to end
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Place:
-    """The place of one process, and the process in it."""
-
-    number: int
-    member: Member | None = field(default=None)
-    start_at: float = field(default=0.0)  #: monotonic; the earliest time of the next start
-    missing_since: float = field(default=0.0)  #: monotonic; 0: it serves
 
 
 class IntakeProcesses:
     """The intake, with the interface of a server. Any thread may call it; `start` and `stop` belong to one thread."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        store: EventSink,
-        metrics: Metrics,
-        ruleset: Ruleset,
-        answers: Answers,
-    ) -> None:
+    def __init__(self, launch: Launch, store: EventSink, metrics: Metrics, ruleset: Ruleset, answers: Answers) -> None:
         """Bind the listen address. Raises StartError."""
-        self._launch = launch
         self._settings = settings = launch.settings
-        self._answers = answers
-        self._store = store
-        self._metrics = metrics
         self.changed: Callable[[], None] = lambda: None  #: called when a process begins to serve, or has ended
         self._listening = listen(settings.listen.host, settings.listen.port)
         self.port = int(self._listening.getsockname()[1])
-        self._context = forkserver()
-        self._forked_from = 0  #: the forkserver's pid; 0 before a process told it
-        self._places = [_Place(number) for number in range(1, settings.processes + 1)]
-        self._large = _Place(LARGE)  # of the process for large requests, which wait in this queue
-        self._to_judge, self._judged = queue()
+        self._places = Places(settings.processes)
         self._loop = new_event_loop()
+        self._starter = ProcessStarter(
+            launch,
+            self._listening,
+            self._loop,
+            lambda number: Member(number, store, metrics, launch.lines, answers, self._member_changed),
+        )
         self._hub = threading.Thread(target=self._loop.run_forever, name="processes", daemon=True)
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._wake = threading.Event()
@@ -103,7 +78,9 @@ class IntakeProcesses:
         self._supervisor.start()
         until = time.monotonic() + FIRST_SECONDS
         with self._state:
-            self._state.wait_for(lambda: all(map(_serves, self._all_places())) or self._first_problem(), FIRST_SECONDS)
+            self._state.wait_for(
+                lambda: all(one.serves for one in self._places.all) or self._first_problem(), FIRST_SECONDS
+            )
         problem = self._first_problem()
         if problem is not None or time.monotonic() > until:
             self.stop(0)
@@ -111,24 +88,24 @@ class IntakeProcesses:
             raise StartError(f"the intake processes can't serve: {reason}")
 
     def _first_problem(self) -> Problem | None:
-        return next((member.problems[0] for member in self._members() if member.problems), None)
+        return next((member.problems[0] for member in self._places.members() if member.problems), None)
 
     def is_busy(self) -> bool:
         """Whether events are arriving."""
         since = time.monotonic() - BUSY_SECONDS
-        return any(member.last_event > since for member in self._members())
+        return any(member.last_event > since for member in self._places.members())
 
     def connections(self) -> tuple[int, int]:
         """The connections in all processes, as last reported, and their limit."""
-        states = [place.member.state for place in self._places if place.member is not None]
+        states = [place.member.state for place in self._places.accepting if place.member is not None]
         open_ = sum(state.get("connections", 0) for state in states)
         wanted = self._settings.max_connections
         limits = [state.get("limit", wanted) for state in states]
-        return open_, sum(limits) + wanted * (len(self._places) - len(limits))
+        return open_, sum(limits) + wanted * (len(self._places.accepting) - len(limits))
 
     def lines_lost(self) -> int:
         """Log lines that could not be handed to the main process."""
-        return sum(member.state.get("lines_lost", 0) for member in self._members())
+        return sum(member.state.get("lines_lost", 0) for member in self._places.members())
 
     @property
     def alive(self) -> bool:
@@ -136,8 +113,8 @@ class IntakeProcesses:
         if self._stopping or not self._hub.is_alive():
             return False
         since = time.monotonic() - MISSING_SECONDS
-        missing = [place.missing_since for place in self._all_places() if place.missing_since]
-        return self._serving() > 0 and all(one > since for one in missing)
+        missing = [place.missing_since for place in self._places.all if place.missing_since]
+        return self._places.serving() > 0 and all(one > since for one in missing)
 
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the loop call a function in its next turn; any thread may ask."""
@@ -145,7 +122,7 @@ class IntakeProcesses:
 
     def serving(self) -> tuple[int, int]:
         """How many processes serve, and how many should."""
-        return self._serving(), len(self._places)
+        return self._places.serving(), len(self._places.accepting)
 
     def counts(self) -> tuple[int, int, int]:
         """How many processes serve, how many should, and how many were replaced."""
@@ -154,18 +131,9 @@ class IntakeProcesses:
     def processes(self) -> list[dict[str, int | bool]]:
         """Each process by number, for `status`."""
         return [
-            {"number": place.number, "pid": place.member.pid if place.member else 0, "serves": _serves(place)}
-            for place in self._all_places()
+            {"number": place.number, "pid": place.member.pid if place.member else 0, "serves": place.serves}
+            for place in self._places.all
         ]
-
-    def _serving(self) -> int:
-        return sum(_serves(place) for place in self._places)
-
-    def _all_places(self) -> list[_Place]:
-        return [self._large, *self._places]
-
-    def _members(self) -> list[Member]:
-        return [place.member for place in self._all_places() if place.member is not None]
 
     # Rules.
 
@@ -173,7 +141,7 @@ class IntakeProcesses:
         """Have all processes load rules without using them. Raises RulesError when one can't."""
         self._generation += 1
         rules = self._to_load(ruleset, self._generation)
-        asked = [(member, member.prepare(rules)) for member in self._members() if member.told_to_serve]
+        asked = [(member, member.prepare(rules)) for member in self._places.members() if member.told_to_serve]
         self._prepared = {member for member, _ in asked}
         until = time.monotonic() + PREPARE_SECONDS
         for member, future in asked:
@@ -188,7 +156,7 @@ class IntakeProcesses:
         rules = self._to_load(ruleset, self._generation)
         with self._state:
             self._rules = rules  # who becomes ready from here on gets these
-            serving = [member for member in self._members() if member.told_to_serve and not member.is_gone]
+            serving = [member for member in self._places.members() if member.told_to_serve and not member.is_gone]
         swap = (Kind.SWAP, rules.generation, b"", Kind.SWAPPED)
         asked = [(member, member.ask(*swap)) for member in serving if member in self._prepared]
         until = time.monotonic() + SWAP_SECONDS
@@ -198,7 +166,7 @@ class IntakeProcesses:
             log.error("intake process does not take new rules; it is replaced", process=member.number, pid=member.pid)
             member.kill()
         with self._state:
-            self._state.wait_for(lambda: all(member.is_gone for member in silent), _KILLED_SECONDS)
+            self._state.wait_for(lambda: all(member.is_gone for member in silent), KILLED_SECONDS)
 
     def renew(self) -> None:
         """Have all processes read the TLS certificate again."""
@@ -210,7 +178,7 @@ class IntakeProcesses:
 
     def _ask_all(self, question: Kind, answer: Kind, seconds: float) -> None:
         number, until = next(self._numbers), time.monotonic() + seconds
-        for future in [member.ask(question, number, b"", answer) for member in self._members() if member.serves]:
+        for future in [member.ask(question, number, b"", answer) for member in self._places.members() if member.serves]:
             _within(future, until)
 
     # Starts and ends of processes.
@@ -218,7 +186,7 @@ class IntakeProcesses:
     def _supervise(self) -> None:
         next_check = time.monotonic() + CHECK_SECONDS
         while not self._stopping:
-            for place in self._all_places():
+            for place in self._places.all:
                 try:
                     self._fill(place)
                 except Exception:  # this thread must continue whatever happens
@@ -230,25 +198,25 @@ class IntakeProcesses:
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + CHECK_SECONDS
                 self._check()
-            self._wake.wait(0.1 if any(place.member is None for place in self._all_places()) else CHECK_SECONDS / 2)
+            self._wake.wait(0.1 if any(place.member is None for place in self._places.all) else CHECK_SECONDS / 2)
             self._wake.clear()
 
     def _check(self) -> None:
-        for member in self._members():
+        for member in self._places.members():
             if not member.is_gone and not member.check():
                 log.error("intake process does not answer; it is replaced", process=member.number, pid=member.pid)
                 member.kill()
 
-    def _fill(self, place: _Place) -> None:
+    def _fill(self, place: Place) -> None:
         """Start a process in an empty place."""
         member = place.member
         if member is not None and member.is_gone:
             self._bury(place, member)
         if place.member is None and time.monotonic() >= place.start_at and not self._stopping:
-            self._start(place)
+            self._starter.start(place, self._rules)
 
-    def _bury(self, place: _Place, member: Member) -> None:
-        code = self._reap(member)
+    def _bury(self, place: Place, member: Member) -> None:
+        code = self._starter.reap(member)
         failed = not member.told_to_serve
         place.start_at = time.monotonic() + AGAIN_SECONDS if failed else 0.0
         if not self._stopping:
@@ -259,41 +227,10 @@ class IntakeProcesses:
             )
         place.member = None
 
-    def _reap(self, member: Member) -> int | None:
-        """Wait for the end of a process that was killed or has ended. Returns its exit code."""
-        process = member.process
-        if process is None:
-            return None
-        process.join(_KILLED_SECONDS)
-        if process.exitcode is None:  # the forkserver should report its end, and does not
-            end_forkserver(self._forked_from)
-            process.join(_KILLED_SECONDS)
-        return process.exitcode
-
-    def _start(self, place: _Place) -> None:
-        launch = self._launch
-        ours, theirs = socket.socketpair()
-        member = Member(place.number, self._store, self._metrics, launch.lines, self._answers, self._member_changed)
-        start = ProcessStart(place.number, self._settings, launch.environ, launch.logging, self._rules, CLOCK.encode())
-        ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
-        try:
-            process = self._context.Process(target=serve, args=(theirs, *ends, start), daemon=True)
-            start_process(process, self._forked_from)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        member.process = process
-        place.member = member
-        place.missing_since = place.missing_since or time.monotonic()
-        ours.settimeout(0)
-        asyncio.run_coroutine_threadsafe(member.attach(ours), self._loop).result(_KILLED_SECONDS)
-
     def _member_changed(self, member: Member) -> None:
         """A process changed. Called in the loop."""
-        self._forked_from = member.forked_from or self._forked_from
-        place = self._large if member.number == LARGE else self._places[member.number - 1]
+        self._starter.forked_from = member.forked_from or self._starter.forked_from
+        place = self._places.of(member)
         with self._state:
             if member.is_gone:
                 place.missing_since = place.missing_since or time.monotonic()
@@ -320,15 +257,14 @@ class IntakeProcesses:
         self._wake.set()
         self._listening.close()  # the processes accept what the kernel has queued, and close their own copies
         if self._supervisor.is_alive():
-            self._supervisor.join(_KILLED_SECONDS)
-        self._end([place.member for place in self._places if place.member is not None], timeout)
-        # last, since the others waited for its answers
-        self._end([] if self._large.member is None else [self._large.member], 0)
-        self._to_judge.close()
-        self._judged.close()
+            self._supervisor.join(KILLED_SECONDS)
+        self._end([place.member for place in self._places.accepting if place.member is not None], timeout)
+        large = self._places.large.member  # last, since the others waited for its answers
+        self._end([] if large is None else [large], 0)
+        self._starter.close()
         if self._hub.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._hub.join(_KILLED_SECONDS)
+            self._hub.join(KILLED_SECONDS)
         if not self._hub.is_alive():
             self._loop.close()
 
@@ -336,22 +272,18 @@ class IntakeProcesses:
         for member in members:
             member.link.send(pack(Kind.STOP, round(timeout * 1000)))
         with self._state:
-            self._state.wait_for(lambda: all(member.is_gone for member in members), timeout + _KILLED_SECONDS)
+            self._state.wait_for(lambda: all(member.is_gone for member in members), timeout + KILLED_SECONDS)
         for member in members:
             if not member.is_gone:
                 log.error("intake process does not stop; it is killed", process=member.number, pid=member.pid)
             member.kill()
         for member in members:
-            self._reap(member)
+            self._starter.reap(member)
 
     def _kill_all(self) -> None:
         self._stopping = True
-        for member in self._members():
+        for member in self._places.members():
             member.kill()
-
-
-def _serves(place: _Place) -> bool:
-    return place.member is not None and place.member.serves
 
 
 def _within(future: "Future[Answer]", until: float) -> Answer:

@@ -137,13 +137,13 @@ class LoadContext:
             return
         if ref.env is not None and not is_like(ref.env.lower(), [glob.lower() for glob in bounds.secrets]):
             node_path.error(
-                f"environment variable {ref.env} may not be read by this file: its name must fit only.secrets of "
-                f"{bounds.path} as well, in any case; or declare the secret in the main file"
+                f"this file may not read environment variable {ref.env}: only.secrets of {bounds.path} must allow its "
+                "name too, in lower or upper case; or declare the secret in the main file"
             )
         elif ref.file is not None and (ref.file.startswith("/") or ".." in ref.file.split("/")):
             node_path.error(
-                f"only.secrets of {bounds.path} allows secret files below this file's folder; or declare the secret in "
-                "the main file"
+                f"this file may read only secret files below its own folder, by only.secrets of {bounds.path}; move "
+                f"{ref.file} there, or declare the secret in the main file"
             )
 
     def _report_unset(self, ref: SecretRef, found: Found, node_path: NodePath) -> None:
@@ -173,7 +173,10 @@ class LoadContext:
         path = self.folder_of(node_path) / name
         bounds = self.bounds
         if bounds is not None and bounds.secrets is not None and (name.startswith("/") or ".." in name.split("/")):
-            node_path.error(f"only.secrets of {bounds.path} allows files below this file's folder")
+            node_path.error(
+                f"this file may read only files below its own folder, by only.secrets of {bounds.path}; "
+                f"move {name} there"
+            )
             return None
         self.secret_files[path] = secret_file_stat(path)
         self.protected.add(path, "a certificate or its key")

@@ -32,7 +32,9 @@ def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None 
         report_key = node_path.key_error_unless_recorded if is_new else node_path.key_error
         report(fault) if key is None else report_key(key, fault)
     elif not scope.in_element and found is not None and is_redacted(found, scope):
-        node_path.note(f'{text} is redacted by the sources of this rule, so it is "[redacted]" here, or missing')
+        node_path.note(
+            f'the sources of this rule redact {text}, so it is "[redacted]" here, or missing; use another field'
+        )
     return None if fault and not is_new else found
 
 

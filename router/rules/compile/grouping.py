@@ -22,21 +22,21 @@ def load_grouping(node_path: NodePath, scope: Scope) -> Grouping | None:
     options = read(node_path, GroupOptions, given)
     for key, needed in _NEEDS.items():
         if key in given and needed not in given:
-            node_path.key_error(key, f"{key} needs {needed}, which this action has not")
+            node_path.key_error(key, f"{key} needs {needed} in this action; add it, or remove {key}")
     if "latest_by" in given and "once_by" in given:
         node_path.key_error(
-            "once_by", "latest_by and once_by exclude each other: one makes the newest, the other the first; keep one"
+            "once_by",
+            "latest_by and once_by exclude each other: one delivers the newest, the other the first; keep one",
         )
     if "once_by" in given and "within" not in given:
-        node_path.key_error(
-            "once_by", "once_by needs within: how long the first stands for others, such as within: 10m"
-        )
+        node_path.key_error("once_by", "once_by needs within: how long it skips further ones, such as within: 10m")
     latest, once = _field(node_path, "latest_by", scope), _field(node_path, "once_by", scope)
     if options is None:
         return None
     wait, most = options.wait or 0.0, options.max_wait or _MAX_WAITS * (options.wait or 0.0)
     if most < wait:
-        node_path.at("max_wait").error(f"expected at least wait, which is {as_duration(wait)}")
+        at = node_path.at("max_wait")
+        at.error(f"expected at least wait, which is {as_duration(wait)}; found {at.found()}")
     if latest is not None:
         return LatestBy(latest, round(wait * 1000), round(most * 1000))
     return OnceBy(once, round(options.within * 1000)) if once is not None and options.within else None

@@ -45,7 +45,7 @@ def read_included(
     by_text = {pattern.text: pattern for pattern in patterns}
     found = find(base_dir, by_text, rules_file)
     if len(found) > MAX_FILES:
-        main.at("include").error(f"this includes more than {MAX_FILES:,} files; put their rules into fewer")
+        main.at("include").error(f"this includes more than {MAX_FILES:,} files; put their rules into fewer files")
         return []
     read: list[IncludedBytes] = []
     room = MAX_BYTES
@@ -92,7 +92,7 @@ def included_documents(
         key = os.path.normpath(one.name)
         if key in seen:
             first = seen[key].node_path.path
-            pattern.node_path.error(f"{one.name} is included by {first} already; a file belongs to one entry")
+            pattern.node_path.error(f"{one.name} is already included by {first}; remove it from one of the two")
             continue
         seen[key] = pattern
         report = main.report.of_file(str(Path(folder, one.name)), Path(one.folder))
@@ -104,7 +104,7 @@ def included_documents(
 def _report_empty(main: NodePath, pattern: IncludePattern, base_dir: str, *, of_folder: bool) -> None:
     if of_folder:
         main.error(
-            "this folder has no rules: no *.yaml but dotfiles and *.cases.yaml; `webhook-router init` writes one"
+            "this folder has no rules file (*.yaml, but no dotfile or *.cases.yaml); `webhook-router init` writes one"
         )
     elif not pattern.is_glob:
         if not main.report.recorded and not os.path.lexists(os.path.join(base_dir, pattern.text)):  # noqa: PTH118 - texts

@@ -82,7 +82,11 @@ def _check_bounds(node_path: NodePath) -> None:
     bounds = {name: operand.node for name, operand in node_path.entries() if name in ORDERED}
     mixed = mixed_bound(bounds) if len(bounds) > 1 else None
     if mixed is not None:
-        node_path.report.add(mixed, node_path.path, "a number and a text as bounds of one value: no value is both")
+        node_path.report.add(
+            mixed,
+            node_path.path,
+            "one bound is a number, the other a text, and no value is both; write two numbers or two texts",
+        )
 
 
 def _operator_map(node_path: NodePath, flags: Flags, scope: Scope) -> Test | None:
@@ -109,7 +113,7 @@ def _operator_map(node_path: NodePath, flags: Flags, scope: Scope) -> Test | Non
         tests.insert(0, OneValue(tuple(clauses)))
     warn_of_map(node_path, tests, flags)
     if not tests and not node_path.report.failed:
-        node_path.error("ignore_case alone asks nothing; add an operator such as equals")
+        node_path.error("ignore_case alone tests nothing; add an operator such as equals")
     return tests[0] if len(tests) == 1 else EachTest(tuple(tests))
 
 
@@ -216,7 +220,7 @@ Binding = Callable[[FieldValues], Predicate]
 
 
 def _unbound(_: Any) -> bool:
-    raise AssertionError("this operator is judged for an event")
+    raise AssertionError("this operator needs an event to test against")
 
 
 _EVENT_OPERATORS: dict[str, Callable[[NodePath, Flags, Scope], list[Clause]]] = {

@@ -15,8 +15,7 @@ SCHEME = "poll"  #: the scheme that is shown for a polled source
 PATH = "/-/poll/"  #: the beginning of polled events' paths; requests to it are refused
 
 OF_SENDERS = {
-    "verify": "nobody sends to a polled source: the router asks the service, which TLS (https) and auth make known; "
-    "remove verify",
+    "verify": "nobody sends to a polled source: the router asks the service itself, by https and auth; remove verify",
     "path": "nobody sends to a polled source, so it has no path; remove it",
     "methods": "nobody sends to a polled source; the method of its requests is method: below poll",
     "allow_ips": "nobody sends to a polled source; remove allow_ips",
@@ -70,6 +69,6 @@ def check_polled_keys(node_path: NodePath) -> bool:
         node_path.key_error(key, OF_SENDERS[key])
     parse = node_path.data.get("parse")
     if parse in ("form", "multipart"):
-        node_path.at("parse").error("the answer to a poll is json, xml or text")
+        node_path.at("parse").error(f"expected json, xml or text for the answer to a poll, found {parse}")
         return False
     return not found

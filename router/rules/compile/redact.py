@@ -26,7 +26,9 @@ def load_redact(node_path: NodePath, written: Any, scope: Scope, parse: str | No
         )
         return None
     if len(written) > MOST_FIELDS:
-        node_path.error(f"expected at most {MOST_FIELDS:,} fields; a path with [*] or .. stands for many")
+        node_path.error(
+            f"expected at most {MOST_FIELDS:,} fields, found {len(written):,}; a path with [*] or .. stands for many"
+        )
         return None
     found = [_field(item, scope, parse) for item in node_path.items()]
     fields = [field for field in found if field is not None]

@@ -85,17 +85,19 @@ def load_respond_from(
     if "otherwise" in written:
         at = node_path.at("otherwise")
         if isinstance(written["otherwise"], dict) and "from" in written["otherwise"]:
-            at.key_error("from", "one action answers, or none; give a body or json")
+            at.key_error("from", "otherwise is the answer without the action, so it has no from; write body or json")
         else:
             otherwise = load_rule_respond(at, written["otherwise"], secrets)
     if options is None:
         return None
     if options.within > LONGEST_WITHIN:
-        node_path.at("within").error("expected at most 8s: a sender's request is answered after 10 s at the latest")
+        at = node_path.at("within")
+        at.error(f"expected at most 8s, found {at.found()}: every request is answered within 10 s")
     _check_headers(node_path, options.headers)
     content_type = options.content_type
     if content_type and not re.fullmatch(r"[\t -~]+", content_type):
-        node_path.at("content_type").error("expected plain ASCII such as application/json")
+        at = node_path.at("content_type")
+        at.error(f"expected plain ASCII such as application/json, found {at.found()}")
     return RespondFrom(rule, options.from_, options.within, otherwise, content_type, tuple(options.headers.items()))
 
 
@@ -123,7 +125,7 @@ def load_rule_respond(node_path: NodePath, written: Any, secrets: Collection[str
     for name in _KEPT_FOR_ATTEMPTS:
         if name in names_of(tree):
             node_path.at(key).error(
-                f'an answer can\'t read "{name}": it leaves before any delivery, and anybody may see it'
+                f'an answer can\'t read "{name}": it is sent before any delivery, and anybody may see it; remove it'
             )
     content_type = _content_type(node_path, options, bool(text) or _is_json(options))
     return RuleRespond(options.status, tree, _is_json(options), content_type, tuple(options.headers.items()))
@@ -143,10 +145,12 @@ def _check_headers(node_path: NodePath, headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             node_path.at("headers", name).error(
-                "a header is a name of letters, digits and - with a value of plain ASCII"
+                "expected a header: a name of letters, digits and -, and a value of plain ASCII"
             )
         elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
-            node_path.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
+            node_path.at("headers").key_error(
+                name, f"{name} is set by the server; remove it (the type goes into content_type)"
+            )
 
 
 def _is_json(options: RespondOptions) -> bool:
@@ -157,5 +161,6 @@ def _content_type(node_path: NodePath, options: RespondOptions, has_body: bool) 
     default = "application/json" if _is_json(options) else "text/plain; charset=utf-8"
     content_type = options.content_type or (default if has_body else None)
     if content_type and not re.fullmatch(r"[\t -~]+", content_type):
-        node_path.at("content_type").error("expected plain ASCII such as text/plain")
+        at = node_path.at("content_type")
+        at.error(f"expected plain ASCII such as text/plain, found {at.found()}")
     return content_type

@@ -21,11 +21,13 @@ def check_respond_from(
     """Report why the action can't answer. `open_sources`: the rule's unverified sources, if it does not allow them."""
     at = node_path.at("respond", "from")
     if node_path.has("for_each"):
-        at.error("one answer can't stand for many items; a rule with for_each can't answer from an action")
+        at.error(
+            "a rule with for_each can't answer from an action: the sender gets one answer for all items; write a body"
+        )
     for source in open_sources:
         at.error(
             f'source "{source}" has verify: none, so anybody could read what the action answers; verify its senders, '
-            "or say allow_unverified: true"
+            "or write allow_unverified: true"
         )
     action = next((one for one in actions if one.name == respond.action), None)
     if action is None and respond.action in _written_names(context, node_path):
@@ -39,9 +41,9 @@ def check_respond_from(
         able = [name for name, one in context.registries.actions.items() if one.answers]
         at.error(f"{action.action.type} answers nothing; name an action of type {' or '.join(able)}")
     if isinstance(action.grouping, LatestBy) and action.grouping.wait_ms:
-        at.error("this action waits before it begins, and no sender waits as long; remove its wait, or answer a body")
+        at.error("this action waits before it begins, longer than a sender does; remove its wait, or write a body")
     if not action.enabled:
-        at.note("the action is disabled; its sender is answered otherwise")
+        at.note("the action is disabled; the sender gets the answer of otherwise")
 
 
 def _written_names(context: LoadContext, node_path: NodePath) -> set[str]:

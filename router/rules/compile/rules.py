@@ -91,7 +91,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
         open_sources = []
     actions: list[RuleAction] = []
     if node_path.has("actions"):
-        cure = "verify its senders, or say allow_unverified: true"
+        cure = "verify its senders, or write allow_unverified: true"
         facts = RuleFacts(
             node_path.at("allow_code").data is True,
             headers_of(condition),
@@ -112,13 +112,13 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     if options is None:
         return None
     if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
-        node_path.key_error("respond", "an event of the router itself has no sender to answer")
+        node_path.key_error("respond", "an event of the router itself has no sender to answer; remove respond")
     if sources and all(context.source(one).poll is not None for one in sources) and node_path.has("respond"):
         node_path.key_error("respond", "nobody waits for an answer of a polled source; remove respond")
     if options.stop and context.bounds is not None:
         node_path.at("stop").error(
-            f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
-            "rules of other files"
+            f"stop would hide events from rules of other files, so only: of {context.bounds.path} forbids it here; "
+            "remove stop"
         )
     respond = _respond(context, node_path, name, options.respond)
     if isinstance(respond, RespondFrom):
@@ -150,7 +150,7 @@ def _check_item(node_path: NodePath, *, has_item: bool) -> None:
     if node_path.has("actions") and not has_item:
         check_item_names(node_path.at("actions"), 'only a rule with for_each has an item: for_each: "$.list[*]"')
     if node_path.has("respond"):
-        check_item_names(node_path.at("respond"), "one answer stands for all items; name payload")
+        check_item_names(node_path.at("respond"), "one answer is for all items; read payload instead")
 
 
 def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
@@ -158,7 +158,9 @@ def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
     if name == UNMATCHED:
         at.error(f'"{UNMATCHED}" is reserved for the events that no rule matched; choose another name')
     elif not name.isprintable() or "/" in name or name != name.strip() or len(name) > 128:
-        at.error("a rule's name is printable text up to 128 characters, without / and outer spaces")
+        at.error(
+            f'"{shortened(name)}" is not a rule name; write up to 128 printable characters, no /, no spaces at the ends'
+        )
     elif (first := context.places.get(("rules", name))) is not None:
         at.error(f'duplicate rule name "{shortened(name)}"; it is {first.seen_from(at)} already')
     context.places.setdefault(("rules", name), Place(at.report.file, at.node.line))
@@ -209,7 +211,7 @@ def _actions(
             named = item.has("name")
             item.at("name" if named else action.action.type).error(
                 f'duplicate action name "{action.name}" in this rule'
-                + ("" if named else "; an action is named by its type unless it has a name:")
+                + ("" if named else "; an action without name: has that of its type, so add name: to one")
             )
         danger = context.registries.danger(action.action.type)
         for source in open_sources if danger else ():
@@ -258,7 +260,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
 def _of_missing_plugin(rule: str, node_path: NodePath, type_: str, facts: RuleFacts) -> RuleAction:
     """An action of recorded rules whose plugin is no longer installed. Only this action fails."""
     name = _action_name(node_path, type_)
-    reason = f'the action "{type_}" is of a plugin that is not installed, or can\'t be used'
+    reason = f'the plugin of action "{type_}" is not installed, or can\'t be used'
     action = ForbiddenAction(type_, TargetSpec(f"{rule}/{name}", 1), reason)
     return RuleAction(rule, name, action, RetryPolicy(), None, facts.has_item, _is_enabled(node_path))
 
@@ -291,7 +293,8 @@ def _action_name(node_path: NodePath, type_: str) -> str:
         return type_
     name = node_path.at("name").expect_text("a name")
     if name is not None and not ACTION_NAME.fullmatch(name):
-        node_path.at("name").error("an action's name is letters, digits, . _ and -, up to 64")
+        at = node_path.at("name")
+        at.error(f'"{shortened(name)}" is not an action name; write up to 64 letters, digits, . _ and -')
     return name or type_
 
 
@@ -356,7 +359,7 @@ def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action
             if "attempts" in action_type.retry_defaults and not own.options.attempts
             else ""
         )
-        own.node_path.at("on").warn(f"this changes nothing while attempts is 1{of_type}; allow more")
+        own.node_path.at("on").warn(f"this changes nothing while attempts is 1{of_type}; raise attempts")
     return made
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from router.domain.deliveries import RulesetText
+from router.domain.nearest_word import shortened
 from router.domain.secrets import SecretRef, check_form
 from router.plugins.target import TargetSpec
 from router.rules.compile.context import LoadContext
@@ -92,7 +93,7 @@ def _top_keys(document: Document) -> None:
         if key == "include":
             root.key_error(key, "an included file includes no other; name that one in the main file")
         elif key in TOP_KEYS:
-            root.key_error(key, f"{key}: belongs into the main file, not into an included one")
+            root.key_error(key, f"{key}: belongs in the main file, not in an included one")
         else:
             root.key_error(key, unknown_key(key, document.keys))
 
@@ -112,7 +113,7 @@ def _is_first(context: LoadContext, document: Document, key: str) -> bool:
     first = context.places.setdefault((key, ""), Place(document.file, document.root.key_line(key)))
     is_first = first.file == document.file
     if not is_first:
-        document.root.key_error(key, f"{key}: stands {first.seen_from(document.root)} already")
+        document.root.key_error(key, f"duplicate {key}: it is {first.seen_from(document.root)} already; keep one")
     return is_first
 
 
@@ -129,7 +130,7 @@ def _secrets(context: LoadContext, node_path: NodePath) -> None:
         if not context.define("secrets", node_path, name):
             continue
         if not SECRET_NAME.fullmatch(name):
-            node_path.key_error(name, "a secret's name is letters, digits and _, since templates write secrets.name")
+            node_path.key_error(name, f'"{shortened(name)}" is not a secret name; write letters, digits and _')
             continue
         fault = check_form(below.data)
         if fault:
@@ -147,7 +148,9 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
         if not context.define("targets", node_path, name):
             continue
         if not TARGET_NAME.fullmatch(name):
-            node_path.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
+            node_path.key_error(
+                name, f'"{shortened(name)}" is not a target name; write up to 64 letters, digits, . _ and -'
+            )
             continue
         options = read(below, TargetOptions)
         # Only forwards have named targets.

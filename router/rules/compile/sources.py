@@ -53,20 +53,20 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
         shape = source.path if source.pattern is None else source.pattern.shape
         if shape in paths and source.poll is None:
             same = "" if source.pattern is None else " (names in braces don't tell paths apart)"
-            below.error(f'the path {source.path} belongs to source "{paths[shape]}" already{same}')
+            below.error(f'the path {source.path} belongs to source "{paths[shape]}" already; choose another path{same}')
         paths.setdefault(shape, name)
         context.sources[name] = source
 
 
 def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePath) -> Source | None:
     if not SOURCE_NAME.fullmatch(name):
-        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it is part of a URL")
+        parent.key_error(name, f'"{shortened(name)}" is not a source name; write up to 64 letters, digits, . _ and -')
         return None
     if name == SOURCE:
         parent.key_note(
             name,
-            f'"{SOURCE}" is this source here, so no rule can listen to the router\'s own events; for these give it '
-            f"another name, and path: {node_path.at('path').data if node_path.has('path') else '/hooks/' + SOURCE}",
+            f'"{SOURCE}" is a source of this file, so no rule can listen to the router\'s own events; for these give '
+            f"it another name, and path: {node_path.at('path').data if node_path.has('path') else '/hooks/' + SOURCE}",
         )
     if not node_path.expect_mapping("settings with verify:"):
         return None
@@ -79,7 +79,7 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
     else:
         node_path.error(
-            "missing verify; write how senders are verified, or verify: none if anybody may send; or write poll: to ask"
+            "missing verify; write how senders are verified, or verify: none if anybody may send; or poll: URL to ask"
         )
     preset = _preset(context, node_path)
     defaults |= preset.DEFAULTS if preset is not None else {}
@@ -198,7 +198,7 @@ def _preset(context: LoadContext, node_path: NodePath) -> SourcePreset | None:
         return presets[name]
     if name in context.registries.schemes:
         cure = f"write verify: {{scheme: {name}, …}}"
-        node_path.at("preset").error(f'"{name}" is a scheme, which verifies; {cure}, and no preset')
+        node_path.at("preset").error(f'"{name}" is a scheme, not a preset; {cure}, and remove preset')
     else:
         node_path.at("preset").error(f'unknown preset "{shortened(name)}"{did_you_mean(name, presets)}')
     return None
@@ -308,18 +308,18 @@ def _shown(options: BaseModel) -> dict[str, Any]:
 
 def _path(node_path: NodePath, path: str) -> str:
     if not _PATH.fullmatch(path) or "?" in path or "#" in path or "%" in path:
-        node_path.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, no ?, # or %")
+        node_path.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, without ?, # and %")
     elif path.startswith("/-/"):
         node_path.at("path").error("paths below /-/ belong to the daemon itself; choose another")
     elif _UNREACHABLE.search(path):
         node_path.at("path").warn(
-            "no request comes to this path: empty, . and .. segments are answered 404, since a proxy in front may take "
-            "such a path for another one; write it without them"
+            "no request reaches this path: empty, . and .. segments are answered 404, since a proxy may take such a "
+            "path for another one; write it without them"
         )
     elif _PATTERN.search(path):
         node_path.at("path").warn(
-            f"this is not a pattern: only a request to {path}, character by character, comes to this source; "
-            "write a part that varies as {name}, which rules read as params.name"
+            f"this is not a pattern: only a request to exactly {path} reaches this source; "
+            "write {name} for a part that varies; rules read it as params.name"
         )
     return path
 
@@ -335,7 +335,9 @@ def _path_pattern(node_path: NodePath, path: str) -> PathPattern | None:
 def _methods(node_path: NodePath, methods: list[str]) -> tuple[str, ...]:
     for i, method in enumerate(methods):
         if not METHOD.fullmatch(method):
-            node_path.at("methods", i).error("expected an HTTP method in capitals, such as POST")
+            node_path.at("methods", i).error(
+                f'expected an HTTP method in capitals such as POST, found "{shortened(method)}"'
+            )
     return tuple(dict.fromkeys(methods))
 
 

@@ -19,7 +19,10 @@ def check_time_test(node_path: NodePath, field: str) -> None:
             if name in _OPERATORS[field]:
                 check_time_test(below, field)
             elif name not in ("exists", "ignore_case"):
-                node_path.key_error(name, f"{field} takes {', '.join(_OPERATORS[field])}")
+                node_path.key_error(
+                    name,
+                    f'{field} does not take "{name}"; use {", ".join(_OPERATORS[field])}',
+                )
         _check_order(node_path, field)
     elif isinstance(node_path.node, SequenceNode):
         for item in node_path.items():
@@ -35,7 +38,7 @@ def _of_time(text: str) -> str:
         return ""
     found = _LOOSE.fullmatch(text)
     cure = f'; write "{int(found[1]):02}:{found[2]}"' if found and int(found[1]) < 24 and int(found[2]) < 60 else ""
-    return f'"{text[:20]}" is not a time of day, "00:00" to "23:59"{cure}'
+    return f'expected a time of day, "00:00" to "23:59", found "{text[:20]}"{cure}'
 
 
 def _of_weekday(text: str) -> str:
@@ -43,7 +46,7 @@ def _of_weekday(text: str) -> str:
         return ""
     short = text.lower()[:3]
     cure = f"; write {short}" if short in WEEKDAYS else did_you_mean(text, WEEKDAYS)
-    return f'"{text[:20]}" is not a weekday{cure}'
+    return f'unknown weekday "{text[:20]}"{cure}'
 
 
 def _check_order(node_path: NodePath, field: str) -> None:
@@ -54,6 +57,6 @@ def _check_order(node_path: NodePath, field: str) -> None:
     if field == "time" and isinstance(least, str) and isinstance(most, str) and least > most:
         low, high = ("gt" if "gt" in bounds else "gte"), ("lt" if "lt" in bounds else "lte")
         node_path.error(
-            f"nothing is both after {least} and before {most}; over midnight is either: "
+            f"no time is both after {least} and before {most}; for a span over midnight write either: "
             f'[{{{low}: "{least}"}}, {{{high}: "{most}"}}]'
         )

@@ -40,9 +40,9 @@ def warn_of_unsigned(
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed, constant=constant)))
         node_path.at("match").warn(
-            f'somebody who recorded any request of source "{name}" could {dangers[0]}: the rule asks for {fields} '
-            f"alone, which scheme {source.scheme} does not sign; "
-            "ask also for what the payload alone has ($.…)"
+            f'somebody who recorded any request of source "{name}" could {dangers[0]}: the rule tests only {fields}, '
+            f"which scheme {source.scheme} does not sign; "
+            "test a field of the payload too ($.…)"
         )
         return
 

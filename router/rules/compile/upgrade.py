@@ -61,7 +61,12 @@ def _check_contains(node_path: NodePath) -> None:
     for key, below in node_path.entries():
         if key == "contains" and isinstance(below.node, SequenceNode):
             cure = f'{{"$.field[*]": {{equals: {below.data}}}}}'
-            _note(below, "contains asked for an item that equals this list", "it asks for one of its entries", cure)
+            _note(
+                below,
+                "contains asked for an item that equals this list",
+                "it asks for an item that equals one of its entries",
+                cure,
+            )
         elif key not in _VALUES:
             _check_contains(below)
     for item in node_path.items():

@@ -195,7 +195,7 @@ def _asks_something(ruleset: Ruleset, node_path: NodePath, case: CaseOptions) ->
         return False
     expects = node_path.at("expect")
     if not case.expect.rules and not case.expect.deliveries and not expects.has("rules") and not expects.has("events"):
-        node_path.at("expect").error("this asks nothing; write rules: [] when none is to match")
+        node_path.at("expect").error("this expects nothing; write rules: [] if no rule may match")
         return False
     return True
 
@@ -205,13 +205,15 @@ def _own_case(ruleset: Ruleset, node_path: NodePath, case: CaseOptions, file: Pa
     others = sorted(case.model_fields_set - {"name", "event", "payload", "received_at", "expect"})
     kind = case.event or ""
     if others:
-        node_path.at(others[0]).error("an event of the router itself has its own; leave this out, or event")
+        node_path.at(others[0]).error("the example of an own event has its own; remove this, or event")
     elif kind not in KINDS:
         node_path.at("event").error(f'the router has no own event "{kind}"{did_you_mean(kind, KINDS)}')
     elif SOURCE in ruleset.sources:
         node_path.at("event").error(f'"{SOURCE}" is a source of the rules file, so no rule can listen to own events')
     elif case.payload is not None and not isinstance(case.payload, dict):
-        node_path.at("payload").error("expected a mapping: what differs from the example of this kind")
+        node_path.at("payload").error(
+            f"expected a mapping of what differs from the example, found {node_path.at('payload').found()}"
+        )
     elif _asks_something(ruleset, node_path, case) and (at := _received_at(node_path, case, now)) is not None:
         event = sample_event(kind, at)
         body = orjson.dumps(_merged(orjson.loads(event.body), case.payload or {}))
@@ -239,7 +241,8 @@ def _received_at(node_path: NodePath, case: CaseOptions, now: int) -> int | None
         return now
     found = unix_ms(case.received_at)
     if found is None:
-        node_path.at("received_at").error('expected a time with its zone, such as "2024-05-01T09:30:00+02:00"')
+        at = node_path.at("received_at")
+        at.error(f'expected a time with a zone such as "2024-05-01T09:30:00+02:00", found {at.found()}')
     return None if found is None else round(found)
 
 
@@ -263,7 +266,9 @@ def _body(node_path: NodePath, case: CaseOptions, folder: Path, content_type: st
     payload = case.payload
     given = [key for key in ("payload", "body", "body_base64") if node_path.has(key)]
     if len(given) > 1:
-        node_path.at(given[1]).error(f"this goes without {given[0]}; give one of payload, body and body_base64")
+        node_path.at(given[1]).error(
+            f"{given[0]} and {given[1]} exclude each other; give one of payload, body and body_base64"
+        )
         return None
     if case.body is not None:
         return case.body.encode()
@@ -271,7 +276,7 @@ def _body(node_path: NodePath, case: CaseOptions, folder: Path, content_type: st
         try:
             return base64.b64decode(case.body_base64, validate=True)
         except ValueError:
-            node_path.at("body_base64").error("it is not base64")
+            node_path.at("body_base64").error("expected base64, found other characters")
             return None
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
         return body_of(payload, content_type)
@@ -336,7 +341,7 @@ def _from_json(text: str) -> Any:
 
 def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) -> str:
     if not planned:
-        return f"no delivery is planned like {json.dumps(part, ensure_ascii=False)}; none is left"
+        return f"no further delivery is planned like {json.dumps(part, ensure_ascii=False)}"
 
     def alike(delivery: Mapping[str, Any]) -> float:
         return difflib.SequenceMatcher(None, _pretty(part), _pretty(_same_keys(part, delivery))).ratio()

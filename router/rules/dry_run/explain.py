@@ -208,7 +208,7 @@ def _age_in_words(values: Sequence[Any], reads: FieldValues) -> str:
     """How old the first value is, if it is a time."""
     then = unix_ms(values[0], decimals=True) if values else None
     if then is None:
-        return ", which is not a time with its zone" if values else ""
+        return ", which is not a time with a zone" if values else ""
     seconds = (reads.parsed.event.received_at - then) / 1000
     return f", {units.shown(abs(seconds))} {'before' if seconds >= 0 else 'after'} the event"
 

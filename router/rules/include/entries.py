@@ -98,7 +98,7 @@ def _check(node_path: NodePath, text: str, found: list[IncludePattern]) -> bool:
     elif "\0" in text or text.endswith("/"):
         node_path.error("expected a file or a glob, found a folder; write teams/*.yaml for all files in it")
     elif any(os.path.normpath(one.text) == os.path.normpath(text) for one in found):
-        node_path.error("this is included already; a file belongs to one entry")
+        node_path.error("this is already included; remove one of the two")
     else:
         return True
     return False

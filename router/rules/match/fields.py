@@ -197,7 +197,7 @@ def _field(text: str) -> AnyField:
 
 def _header(text: str, name: str) -> HeaderField:
     if not HEADER_NAME.fullmatch(name):
-        raise PathError(f'"{name}" is not a header name; it has only letters, digits and -')
+        raise PathError(f'"{name}" is not a header name; write letters, digits and -')
     if name.lower() in CREDENTIALS:
         raise PathError(f"{name} is removed after verification, so no rule sees it; check it by verify: with a scheme")
     return HeaderField(text, name.lower())

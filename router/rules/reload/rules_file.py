@@ -18,7 +18,7 @@ from router.rules.reload.file_stat import FileStat, file_stat, secret_file_stat
 from router.rules.yaml.document import MAX_BYTES, TOO_LARGE
 
 _BOM = "\N{BYTE ORDER MARK}".encode()  #: the loader drops it too
-NO_FILE = "this is not a regular file, and rules are read more than once; put them into a file"
+NO_FILE = "this is not a regular file, but rules are read more than once; put them into a regular file"
 _MAX_READ = MAX_BYTES + len(_BOM)
 
 

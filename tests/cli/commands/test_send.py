@@ -379,4 +379,4 @@ def test_parameters_are_encoded_into_the_path(send: Send, folder: Path) -> None:
     missing = send("payload.json", "--dry-run")
 
     assert json.loads(done.stdout)["request"]["url"].endswith("/hooks/gr%C3%B6%C3%9Fe")
-    assert (missing.returncode, "so say what team is" in missing.stderr) == (2, True)
+    assert (missing.returncode, "so give team a value" in missing.stderr) == (2, True)

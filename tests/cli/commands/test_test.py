@@ -142,7 +142,7 @@ def test_a_case_fails_where_a_delivery_would_be_dead_unless_it_expects_that(
     ("given", "said"),
     [
         ("body: x, payload: 1", "give one of payload, body and body_base64"),
-        ("body_base64: '*'", "it is not base64"),
+        ("body_base64: '*'", "expected base64, found other characters"),
     ],
 )
 def test_a_wrong_body_of_a_case_is_reported(folder: Path, given: str, said: str) -> None:

@@ -79,9 +79,12 @@ def test_a_source_named_router_in_the_file_has_no_own_events(run: Run, rules: Pa
         ("event: delivery.died\n  expect: {rules: []}", 'did you mean "delivery.dead"?'),
         (
             "event: delivery.dead\n  source: shop\n  expect: {rules: []}",
-            "source: an event of the router itself has its own",
+            "source: the example of an own event has its own",
         ),
-        ("event: delivery.dead\n  payload: [1]\n  expect: {rules: []}", "expected a mapping: what differs"),
+        (
+            "event: delivery.dead\n  payload: [1]\n  expect: {rules: []}",
+            "expected a mapping of what differs from the example, found a list",
+        ),
     ],
 )
 def test_a_case_can_name_a_kind_of_own_event(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.daemon.launch import Launch
-from router.daemon.processes import forkserver, pool
+from router.daemon.processes import forkserver, pool, starter
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
 from router.daemon.rules_loader import rules_loader
@@ -139,7 +139,7 @@ def test_a_process_that_starts_during_a_reload_serves_by_the_new_rules(
 def test_a_forkserver_that_is_frozen_or_gone_is_replaced(
     begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_KILLED_SECONDS", 0.5)
+    monkeypatch.setattr(starter, "KILLED_SECONDS", 0.5)
     processes = begin(compiled(RULES))
     for replaced, number in enumerate((signal.SIGSTOP, signal.SIGKILL)):
         first, second, third = (process["pid"] for process in processes.processes())

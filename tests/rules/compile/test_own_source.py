@@ -112,7 +112,7 @@ def test_a_source_named_router_in_the_file_stays_an_ordinary_source() -> None:
     [note] = loaded.problems
     assert note.level is Level.NOTE
     assert str(note) == (
-        'rules.yaml:1:11: note: sources: "router" is this source here, so no rule can listen to the router\'s own events; '
+        'rules.yaml:1:11: note: sources: "router" is a source of this file, so no rule can listen to the router\'s own events; '
         "for these give it another name, and path: /hooks/router"
     )
 

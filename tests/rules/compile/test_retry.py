@@ -106,8 +106,8 @@ def test_a_retry_on_entry_is_a_status_a_range_a_class_or_a_cause(load: Load, wri
 @pytest.mark.parametrize(
     ("retry", "hint"),
     [
-        ("{on: [75]}", "this changes nothing while attempts is 1 (the default of this type); allow more"),
-        ("{on: [75], attempts: 1}", "this changes nothing while attempts is 1; allow more"),
+        ("{on: [75]}", "this changes nothing while attempts is 1 (the default of this type); raise attempts"),
+        ("{on: [75], attempts: 1}", "this changes nothing while attempts is 1; raise attempts"),
     ],
 )
 def test_a_retry_on_list_without_effect_gets_a_warning(load: Load, retry: str, hint: str) -> None:

@@ -186,7 +186,7 @@ def test_cases_print_json(test: Run) -> None:
         ("- {name: x, expect: {rules: [three]}}", 'the rules file has no rule "three"'),
         ("- {name: x, source: b, expect: {}}", "expected one of the sources a"),
         ("- {name: x, payload: {file: none.json}, expect: {rules: []}}", "the payload can't be read: No such file"),
-        ("- {name: x, expect: {}}", "cases.yaml:1:21: [0].expect: this asks nothing"),
+        ("- {name: x, expect: {}}", "cases.yaml:1:21: [0].expect: this expects nothing"),
         (
             "- {name: x, headers: {X-A: [a, 1]}, expect: {rules: []}}",
             "1:32: [0].headers.X-A[1]: expected text or a list",
@@ -250,5 +250,5 @@ def test_the_error_for_a_wrong_time_or_part_names_its_place(run: Run, tmp_path: 
     done = run("test", "rules.yaml", "--cases", "cases.yaml")
 
     assert done.returncode == 1
-    assert '1:47: [0].received_at: expected a time with its zone, such as "2024-05-01T09:30:00+02:00"' in done.stderr
-    assert '2:21: [1].params: the path of source "a" is /in/{team}, so say what team is' in done.stderr
+    assert '1:47: [0].received_at: expected a time with a zone such as "2024-05-01T09:30:00+02:00"' in done.stderr
+    assert '2:21: [1].params: the path of source "a" is /in/{team}, so give team a value' in done.stderr

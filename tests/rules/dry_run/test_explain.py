@@ -119,4 +119,4 @@ def test_an_age_is_explained_in_words() -> None:
 
     assert reasons[0] == '$.at is "2024-05-01T09:50:00Z", 10 m before the event; asked: age {"lt": "5m"}'
     assert reasons[1] == ""
-    assert reasons[2] == '$.at is "soon", which is not a time with its zone; asked: age {"lt": "5m"}'
+    assert reasons[2] == '$.at is "soon", which is not a time with a zone; asked: age {"lt": "5m"}'

@@ -151,14 +151,16 @@ def test_two_sources_in_different_files_can_not_have_the_same_path(write: Write)
         }
     )
 
-    assert errors(main) == ['extra.yaml:1:14: sources.t: the path /hooks/s belongs to source "s" already']
+    assert errors(main) == [
+        'extra.yaml:1:14: sources.t: the path /hooks/s belongs to source "s" already; choose another path'
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs into the main file, not into an included one"),
-        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs into the main file, not into an included one"),
+        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs in the main file, not in an included one"),
+        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs in the main file, not in an included one"),
         ("include: [x.yaml]", "extra.yaml:1:1: an included file includes no other; name that one in the main file"),
         ("rule: []", 'extra.yaml:1:1: unknown key "rule"; did you mean "rules"?'),
         (
@@ -184,8 +186,8 @@ def test_an_included_file_may_hold_targets_sources_and_rules(write: Write) -> No
     [
         ("none.yaml", "rules.yaml:2:10: include: expected a list of files, such as teams/*.yaml, found the text \"none.yaml\""),
         ("[none.yaml]", "rules.yaml:2:11: include[0]: none.yaml can't be included: No such file or directory"),
-        ("[extra.yaml, ./extra.yaml]", "rules.yaml:2:23: include[1]: this is included already; a file belongs to one entry"),
-        ("[extra.yaml, e*.yaml]", "rules.yaml:2:23: include[1]: extra.yaml is included by include[0] already; a file belongs to one entry"),
+        ("[extra.yaml, ./extra.yaml]", "rules.yaml:2:23: include[1]: this is already included; remove one of the two"),
+        ("[extra.yaml, e*.yaml]", "rules.yaml:2:23: include[1]: extra.yaml is already included by include[0]; remove it from one of the two"),
         ("['**/x.yaml', extra.yaml]", "rules.yaml:2:11: include[0]: ** is not supported; write a * for each level of folders"),
         ("[teams, extra.yaml]", "rules.yaml:2:11: include[0]: teams can't be included: this is a folder; write a glob for the files in it, such as teams/*.yaml"),
         ("[{only: {sources: [s]}}, extra.yaml]", 'rules.yaml:2:11: include[0]: missing "files"'),
@@ -254,7 +256,7 @@ rules:
         ("rules: [{name: x, source: stripe, actions: [append: a.jsonl]}]",
          'pay.yaml:1:45: rules[0] "x".actions[0]: action "append" may not be used in this file: only.actions of include[0] allows forward'),
         ("rules: [{name: x, source: stripe, stop: true, actions: [forward: {target: pay-a}]}]",
-         'pay.yaml:1:41: rules[0] "x".stop: a rule of a file that include[0] bounds by only: can\'t stop: that would hide events from rules of other files'),
+         'pay.yaml:1:41: rules[0] "x".stop: stop would hide events from rules of other files, so only: of include[0] forbids it here; remove stop'),
         ("rules: [{name: x, source: stripe, actions: [forward: {target: pay-a, headers: {X: '{{ secrets.other }}'}}]}]",
          'pay.yaml:1:83: rules[0] "x".actions[0].forward.headers.X: undefined secret "other"; known: pay_key'),
         ("targets: {mine: {url: 'http://127.0.0.1:9'}}",
@@ -266,11 +268,11 @@ rules:
         ("secrets: {mine: {env: PAY_MINE}}",
          'pay.yaml:1:11: secrets: secret "mine" may not be used in this file: only.secrets of include[0] allows pay_*'),
         ("secrets: {pay_x: {env: OTHER}}",
-         "pay.yaml:1:18: secrets.pay_x: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file"),
+         "pay.yaml:1:18: secrets.pay_x: this file may not read environment variable OTHER: only.secrets of include[0] must allow its name too, in lower or upper case; or declare the secret in the main file"),
         ("secrets: {pay_x: {file: ../key}}",
-         "pay.yaml:1:18: secrets.pay_x: only.secrets of include[0] allows secret files below this file's folder; or declare the secret in the main file"),
+         "pay.yaml:1:18: secrets.pay_x: this file may read only secret files below its own folder, by only.secrets of include[0]; move ../key there, or declare the secret in the main file"),
         ("rules: [{name: x, source: stripe, actions: [forward: {target: pay-a, sign: {secret: {env: OTHER}}}]}]",
-         'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file'),
+         'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: this file may not read environment variable OTHER: only.secrets of include[0] must allow its name too, in lower or upper case; or declare the secret in the main file'),
     ],
 )  # fmt: skip
 def test_the_error_for_a_file_that_exceeds_its_bounds_names_the_bound(write: Write, text: str, error: str) -> None:
@@ -371,10 +373,10 @@ def test_one_file_of_a_folder_may_set_defaults_and_unmatched(write: Write, tmp_p
     write({"d/a.yaml": "sources: {s: {verify: none}}\n" + one, "d/b.yaml": one})
 
     assert errors(tmp_path / "d") == [
-        "d/b.yaml:1:1: defaults: stands on line 2 of d/a.yaml already".replace("d/a", str(tmp_path / "d/a")).replace(
-            f"{tmp_path}/", ""
-        ),
-        "d/b.yaml:2:1: unmatched: stands on line 3 of d/a.yaml already",
+        "d/b.yaml:1:1: duplicate defaults: it is on line 2 of d/a.yaml already; keep one".replace(
+            "d/a", str(tmp_path / "d/a")
+        ).replace(f"{tmp_path}/", ""),
+        "d/b.yaml:2:1: duplicate unmatched: it is on line 3 of d/a.yaml already; keep one",
     ]
 
 
@@ -383,7 +385,7 @@ def test_the_error_for_a_folder_without_rules_says_so(tmp_path: Path) -> None:
 
     [error] = load(tmp_path / "d").errors
 
-    assert "this folder has no rules: no *.yaml but dotfiles and *.cases.yaml" in error.message
+    assert "this folder has no rules file (*.yaml, but no dotfile or *.cases.yaml)" in error.message
 
 
 def test_an_included_file_that_others_can_write_gets_a_note(write: Write, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
         ("$.a[(@.length-1)]", "write [-1]"),
         ("$.a.length()", "{length: 3}"),
         ("$.a.first()", "no functions with brackets"),
-        ("$...a", "two dots are for any depth"),
+        ("$...a", "two dots stand for any depth"),
         ("$.a[1:2,3]", "one slice, or several indices"),
         ("$.a[0,'b']", "several names, or several indices"),
         ("$.a.`foo`", "the functions are `len`"),

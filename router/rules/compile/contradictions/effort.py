@@ -8,6 +8,7 @@ from router.rules.match.fields import PayloadField
 from router.rules.match.operators import LISTED
 
 _PER_FIELD = 8  #: steps for a field, beside those for its constraints
+_PER_COMPOUND = 8  #: steps to compare a value with a list or a mapping, which is slow
 
 
 def effort(constraints: Constraints) -> int:
@@ -24,9 +25,11 @@ def effort(constraints: Constraints) -> int:
 
 def _comparisons(clause: Clause) -> int:
     """Steps that the clause takes to judge one value."""
-    if not isinstance(clause.operand, list) or (clause.operator not in LISTED and _are_scalars(clause.operand)):
+    if not isinstance(clause.operand, list):
         return 1
-    return len(clause.operand)
+    if not _are_scalars(clause.operand):
+        return _PER_COMPOUND * len(clause.operand)
+    return len(clause.operand) if clause.operator in LISTED else 1
 
 
 def _are_scalars(values: list[Any]) -> bool:

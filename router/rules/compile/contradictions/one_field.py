@@ -151,7 +151,7 @@ def _allows(clause: Clause, value: Any) -> bool:
 def _excluded_by_not(group: Group, test: Test) -> OperatorReason | None:
     """`not` must not exclude what the other operators demand."""
     if isinstance(test, OneValue) and {_key(clause) for clause in test.clauses} <= {_key(clause) for clause in group}:
-        return "not", f"{test.clauses[0].operator} is asked for, and excluded by not"
+        return "not", f"{test.clauses[0].operator} must hold, and not: excludes it"
     if test.may_raise or reads_event(test):
         return None
     for clause in group:

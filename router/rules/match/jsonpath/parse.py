@@ -27,7 +27,7 @@ def parse(text: str) -> Any:
     if not is_as_expected():
         raise unknown_library()
     if not spend("paths"):
-        raise PathError(f"the file has more than {PATHS:,} different paths that are more than names; split it")
+        raise PathError(f"the file has more than {PATHS:,} different JSONPaths with more than names; split the file")
     try:
         return _parse(quote_names(text))
     except DeprecationWarning as error:
@@ -79,7 +79,7 @@ _HINTS = (
     (re.compile(r"\[\s*\?"), "a filter is [?(@.name == 'x')], with == != < <= > >=, && || ! and (…)"),
     (re.compile(r"\.(length|size|count)\("), "for the number of items ask the list itself: {length: 3}"),
     (re.compile(r"\w\("), "there are no functions with brackets; `len` and `keys` stand in backticks"),
-    (re.compile(r"\.\.\."), "two dots are for any depth"),
+    (re.compile(r"\.\.\."), "two dots stand for any depth"),
     (re.compile(r"\[[^\]]*:[^\]]*,|\[[^\]]*,[^\]]*:"), "write one slice, or several indices"),
     (re.compile(r"\[\s*-?\d[^\]]*,\s*['\"]|\[\s*['\"][^\]]*,\s*-?\d"), "write several names, or several indices"),
     (re.compile(r"`"), "the functions are `len`, `keys`, `sorted`, `parent` and `split(…)`"),

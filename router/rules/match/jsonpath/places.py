@@ -29,7 +29,7 @@ def compile_items(text: str) -> FindItems:
     vet(tree, text)
     every = list(nodes(tree))
     if any(type(node) not in _SEGMENTS for node in every):
-        raise PathError(f"{text} has a filter or a function; for_each takes a path alone, and match asks for the rest")
+        raise PathError(f"{text} has a filter or a function; for_each takes a path only; test the rest in match")
     if all(map(is_single, every)):
         raise PathError(f'this selects one value; write "{text}[*]" for each element of a list')
     chain = [step_to(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]

@@ -28,7 +28,9 @@ def check_text_field(node: Node, flags: Flags) -> None:
         return
     if isinstance(node, ScalarNode) and node.value is not None:
         raise OperandError(f'the values of this field are text; quote it: "{node.text}"', node)
-    raise OperandError(f"the values of this field are text, never {describe(node)}; exists: false says missing", node)
+    raise OperandError(
+        f"the values of this field are text, never {describe(node)}; write exists: false for a missing field", node
+    )
 
 
 def in_list(node: Node, flags: Flags) -> Predicate:
