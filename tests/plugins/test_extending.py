@@ -354,7 +354,7 @@ def test_only_the_deliveries_of_a_removed_plugin_fail(start: Start, acme_program
     failed = daemon.wait_for_line("attempt settled", action="mail")
     assert (failed["state"], failed["error"]) == (
         "dead",
-        'the action "mail" is of a plugin that is not installed, or can\'t be used',
+        'the plugin of action "mail" is not installed, or can\'t be used',
     )
     assert daemon.wait_for_line("attempt settled", action="append")["state"] == "succeeded"
 
