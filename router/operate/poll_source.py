@@ -9,8 +9,9 @@ from router.client.client import open_client
 from router.domain.errors import RouterError
 from router.domain.polls import PolledEvent, PollResult, PollState
 from router.intake.poll.fetch import PollFailure
-from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
+from router.intake.poll.one_poll import OnePoll, Overtaken
 from router.intake.poll.spec import PollSpec
+from router.intake.poll.state import new_state
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 from router.store.contract import OperatorStore

@@ -51,3 +51,7 @@ def searched_page_of(items: Schema) -> Schema:
 def times(name: str, *, null: bool = False) -> dict[str, Schema]:
     """A time under two keys: as ISO 8601, and in ms."""
     return {name: TIME_OR_NULL if null else TIME, f"{name}_ms": NUMBER_OR_NULL if null else NUMBER}
+
+
+HIDDEN: Schema = {"const": True, "description": "Texts of the payload are [hidden], as its source demands."}
+NOT_JUDGED = closed_object({"rule": TEXT, "error": TEXT})  #: a rule that could not be judged

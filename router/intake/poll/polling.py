@@ -4,70 +4,35 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import structlog
 
 from router.client.client import Client, open_client
 from router.domain.errors import StoreError
-from router.domain.ids import uuid7
 from router.domain.own_events import shortened
 from router.domain.polls import PolledEvent, PollResult, PollState
 from router.intake.poll.fetch import PollFailure
-from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
+from router.intake.poll.loop_store import LoopStore
+from router.intake.poll.one_poll import OnePoll, Overtaken, Polled
 from router.intake.poll.spec import PollSpec
-from router.intake.poll.timing import RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
+from router.intake.poll.state import after_failure, new_state
+from router.intake.poll.timer import PollTimer
+from router.intake.poll.timing import backoff_seconds, wait_seconds
 from router.observe.metrics import Metrics
 from router.rules.notices import notice
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.rules.source import Source
 from router.runtime.loop_inbox import Inbox
-from router.runtime.thread_pool import Threads, open_threads
+from router.runtime.thread_pool import open_threads
 from router.store.contract import Store
 
 LEAD_SECONDS = 0.5  #: between two checks whether this node polls the source
-STORE_SECONDS = 2.0  #: pause after the store could not be read or written
 FORGET_MS = 7 * 86_400_000  #: how long after its last poll a source that left the rules is forgotten
 SWEEP_SECONDS = 3600.0  #: between two searches for such sources
 READERS = 4  #: threads that read the store
 
 log = structlog.get_logger()
-
-
-class LoopStore:
-    """The store, called from the loop through threads."""
-
-    def __init__(self, store: Store, threads: Threads, inbox: Inbox) -> None:
-        self._store, self._threads, self._inbox = store, threads, inbox
-
-    async def known(self, series: str, ids: Sequence[str]) -> set[str]:
-        """See StoreReader.known_items."""
-        return await self._threads.call("store", self._store.known_items, series, ids)
-
-    async def take(self, result: PollResult) -> bool:
-        """See OperatorStore.take_poll."""
-        return await self._inbox.result(self._store.take_poll(result))
-
-    async def state(self, source: str) -> PollState | None:
-        """See StoreReader.poll_of."""
-        return await self._threads.call("store", self._store.poll_of, source)
-
-    async def states(self) -> Mapping[str, PollState]:
-        """The states by source."""
-        return {state.source: state for state in await self._threads.call("store", self._store.polls)}
-
-
-@dataclass(slots=True)
-class _Timer:
-    """When one source is polled; monotonic times."""
-
-    due: float
-    ended: float = 0.0  #: the end of the last poll in this process; 0 before the first
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    led: bool = False
-    asked: bool = False  #: whether the service was asked in this turn
-    unstored: int = 0  #: polls in a row whose answer could not be stored
 
 
 class Polling:
@@ -166,7 +131,7 @@ class Polling:
     async def _serve(self, name: str, client: Client, store: LoopStore) -> None:
         """Poll one source until it leaves the rules. Each name has one such task, so that it is never polled twice at
         once."""
-        timer = _Timer(time.monotonic())
+        timer = PollTimer(time.monotonic())
         try:
             while (found := self._source(name)) is not None:
                 try:
@@ -176,8 +141,7 @@ class Polling:
                         log.warning(
                             "poll can't be stored at the moment; it will be tried again", source=name, error=str(error)
                         )
-                    timer.led = False
-                    timer.due = time.monotonic() + self._store_wait(found[1], timer)
+                    timer.not_stored(found[1])
                 except Exception:  # the task must continue whatever happens
                     log.exception("poll failed by a fault of ours", source=name)
                     timer.due = time.monotonic() + found[1].every
@@ -186,7 +150,7 @@ class Polling:
             self._states.pop(name, None)
 
     async def _turn(
-        self, name: str, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore
+        self, name: str, source: Source, spec: PollSpec, timer: PollTimer, client: Client, store: LoopStore
     ) -> None:
         """Wait a little, or poll."""
         wake = self._wakes[name]
@@ -198,43 +162,14 @@ class Polling:
             await _wait(wake, LEAD_SECONDS)
             return
         if not timer.led:
-            state = await store.state(name)
-            timer.due = max(timer.due, time.monotonic() + self._left(spec, state))
-            timer.led, timer.settings = True, spec.settings
-        self._follow(spec, timer)
+            timer.lead(spec, await store.state(name), self._now_ms())
+        timer.follow(spec)
         if time.monotonic() < timer.due:
             await _wait(wake, timer.due - time.monotonic())
             return
         await self._poll(source, spec, timer, client, store)
 
-    def _left(self, spec: PollSpec, state: PollState | None) -> float:
-        """How long to wait for the first poll in this process. A restart is no reason to poll at once."""
-        if state is None or state.fingerprint != spec.fingerprint:
-            return 0.0
-        longest = spec.every
-        if state.failures:  # at most as long as planned, whatever the clock says; a Retry-After outlasts a restart
-            longest = min((state.next_at - state.polled_at) / 1000, max(spec.every, RETRY_AFTER_SECONDS))
-        return min(longest, max(0.0, (state.next_at - self._now_ms()) / 1000))
-
-    @staticmethod
-    def _store_wait(spec: PollSpec, timer: _Timer) -> float:
-        """How long to wait for the store. The service should not be asked for answers that can't be stored."""
-        if not timer.asked:
-            return STORE_SECONDS
-        timer.unstored += 1
-        return max(STORE_SECONDS, backoff_seconds(spec.every, timer.unstored, None))
-
-    @staticmethod
-    def _follow(spec: PollSpec, timer: _Timer) -> None:
-        """Apply a changed `every` at once. Any other change makes the source be polled now."""
-        before, timer.settings = timer.settings, spec.settings
-        if before == spec.settings:
-            return
-        is_interval = {**before, "every": 0} == {**spec.settings, "every": 0}
-        began = timer.ended or time.monotonic()
-        timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
-
-    async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
+    async def _poll(self, source: Source, spec: PollSpec, timer: PollTimer, client: Client, store: LoopStore) -> None:
         release = self._store.hold_poll(source.name)
         if release is None:  # a command is polling it
             timer.due = time.monotonic() + LEAD_SECONDS
@@ -244,7 +179,9 @@ class Polling:
         finally:
             release()
 
-    async def _poll_held(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
+    async def _poll_held(
+        self, source: Source, spec: PollSpec, timer: PollTimer, client: Client, store: LoopStore
+    ) -> None:
         before = await store.state(source.name)
         state = new_state(source.name, spec, before, self._now_ms())
         wait = wait_seconds(spec.every)
@@ -266,55 +203,44 @@ class Polling:
         except PollFailure as failure:
             wait = await self._failed(one, failure, store)
         else:
-            self._states[source.name] = polled.state
-            self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
-            if polled.left:
-                log.info("more pages than max_pages; the next poll continues", source=source.name, url=spec.place)
-            if before is not None and before.failures:
-                log.info("source answers again", source=source.name, url=spec.place, failures=before.failures)
-            if before is not None and before.told:
-                seconds = (self._now_ms() - before.failing_since) // 1000
-                self._tell("source.recovered", source.name, {"failing_seconds": seconds})
-        timer.unstored = 0
-        timer.ended = time.monotonic()
-        timer.due = timer.ended + wait
+            self._succeeded(source.name, spec, before, polled)
+        timer.polled(wait)
 
     def _ruleset(self, name: str, spec: PollSpec) -> Ruleset | None:
         """The current rules, if they still have the same source."""
         found = self._source(name)
         return self._current.ruleset if found is not None and found[1].fingerprint == spec.fingerprint else None
 
+    def _succeeded(self, name: str, spec: PollSpec, before: PollState | None, polled: Polled) -> None:
+        self._states[name] = polled.state
+        self._metrics.polled(name, "changed" if polled.changed else "unchanged")
+        if polled.left:
+            log.info("more pages than max_pages; the next poll continues", source=name, url=spec.place)
+        if before is not None and before.failures:
+            log.info("source answers again", source=name, url=spec.place, failures=before.failures)
+        if before is not None and before.told:
+            seconds = (self._now_ms() - before.failing_since) // 1000
+            self._tell("source.recovered", name, {"failing_seconds": seconds})
+
     async def _failed(self, one: OnePoll, failure: PollFailure, store: LoopStore) -> float:
         """Record a failure. Returns how long to wait."""
         now, name, spec = self._now_ms(), one.source.name, one.spec
-        state = one.state
-        failures = state.failures + 1
-        wait = backoff_seconds(spec.every, failures, failure.retry_after)
-        since = state.failing_since or now
+        wait = backoff_seconds(spec.every, one.state.failures + 1, failure.retry_after)
+        state = after_failure(one.state, str(failure), now, wait)
         self._metrics.polled(name, "failed")
         log.warning(
             "poll failed",
             source=name,
             url=spec.place,
-            error=str(failure),
-            failures=failures,
+            error=state.error,
+            failures=state.failures,
             next_seconds=round(wait, 1),
         )
-        told = state.told
-        if not told and now - since >= self._failing_seconds * 1000:
-            told = True
-            facts = {"error": shortened(str(failure)), "failures": failures, "failing_seconds": (now - since) // 1000}
+        failing_ms = now - state.failing_since
+        if not state.told and failing_ms >= self._failing_seconds * 1000:
+            facts = {"error": shortened(state.error), "failures": state.failures, "failing_seconds": failing_ms // 1000}
             self._tell("source.failing", name, facts)
-        state = replace(
-            state,
-            token=uuid7(now),
-            polled_at=now,
-            next_at=now + round(1000 * wait),
-            failures=failures,
-            failing_since=since,
-            error=str(failure),
-            told=told,
-        )
+            state = replace(state, told=True)
         if not await store.take(PollResult(one.token, state, now=now)):
             raise Overtaken
         self._states[name] = state

@@ -1,4 +1,4 @@
-"""One event on the page: its body, why, and copies; text of a sender stays text."""
+"""The view of an event: its body, the explanation, and copies for export."""
 
 import html
 import re
@@ -27,16 +27,16 @@ rules:
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
 def words(text: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """The visible text of a page, on one line."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
-def test_the_body_is_a_tree_with_exact_numbers_or_the_text(admin: Admin, page: Browser) -> None:
+def test_a_body_is_shown_as_a_tree_with_exact_numbers_or_as_text(admin: Admin, page: Browser) -> None:
     event = admin.receive(b'{"ref":"main","n":12345678901234567890123,"one":1.0,"n":2,"deep":{"list":[1,2]}}')
 
     shown = words(page.go(f"/events/{event}"))
@@ -47,7 +47,7 @@ def test_the_body_is_a_tree_with_exact_numbers_or_the_text(admin: Admin, page: B
     assert '"n":12345678901234567890123,"one":1.0' in words(page.go(f"/events/{event}?body=text"))
 
 
-def test_the_download_has_every_byte_and_is_never_shown(admin: Admin, page: Browser) -> None:
+def test_the_download_has_the_whole_body_and_browsers_do_not_display_it(admin: Admin, page: Browser) -> None:
     body = b'<script>alert(1)</script>\x00\xff\r\n{"ref": 1}'
     event = admin.receive(body, headers=(("Content-Type", "text/html"),))
     cookie = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
@@ -83,7 +83,7 @@ def test_copies_equal_the_output_of_the_export_command(admin: Admin, page: Brows
     assert page.status == 404
 
 
-def test_a_long_copy_is_a_download(admin: Admin, page: Browser) -> None:
+def test_a_long_copy_is_offered_as_a_download(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "x" * 100_000})
 
     assert len(page.go(f"/events/{event}/copy")) < 20_000

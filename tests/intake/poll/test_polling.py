@@ -14,6 +14,7 @@ from router.daemon.registries import REGISTRIES
 from router.domain.polls import PollState
 from router.intake.poll import compile as poll_compile
 from router.intake.poll import polling as poll_loop
+from router.intake.poll import timer as poll_timer
 from router.intake.poll.polling import Polling
 from router.intake.poll.spec import PollSpec
 from router.intake.poll.timing import LONGEST_SECONDS, RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
@@ -363,7 +364,7 @@ def test_a_failing_next_page_does_not_delay_polls_of_the_first_page(runs: Runs) 
 
 
 def test_a_full_store_causes_no_extra_polls(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poll_loop, "STORE_SECONDS", 0.01)
+    monkeypatch.setattr(poll_timer, "STORE_SECONDS", 0.01)
     connection = runs.store._writer._connection  # a database limit stands for the full disk
     runs.service.answer = lambda asked: Reply(["x" * 1_000_000] if asked.path == "/a" else [])
     runs.start("fence: every: 10ms")

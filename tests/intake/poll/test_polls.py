@@ -7,7 +7,7 @@ import pytest
 
 from router.domain.polls import KEPT_IDS_MS
 from router.intake.poll import one_poll
-from router.intake.poll.one_poll import AT_ONCE
+from router.intake.poll.planned_items import AT_ONCE
 from router.operate.poll_source import PollError
 from tests.intake.poll.conftest import Source
 from tests.polled_service import Asked, Reply, Service
