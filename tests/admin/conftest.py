@@ -1,4 +1,4 @@
-"""The admin listener's application on a real store and real rules; every answer is held to the OpenAPI document."""
+"""The admin listener's application on a real store with real rules. Every answer must fit the OpenAPI document."""
 
 import json
 import threading
@@ -55,7 +55,7 @@ rules:
 
 @dataclass
 class Answer:
-    """What was answered; that it is as documented was asserted already."""
+    """An answer, which was compared with the OpenAPI document."""
 
     status: int
     headers: Mapping[str, str]
@@ -64,7 +64,7 @@ class Answer:
 
 @dataclass
 class Admin:
-    """The application, and a client on loopback that has the token."""
+    """The application, and a client on loopback that sends the token."""
 
     store: SqliteStore
     ruleset: Ruleset
@@ -74,7 +74,7 @@ class Admin:
     )
     reloaded: Reloaded | ReloadRefused = field(default_factory=lambda: Reloaded("h", 2, RulesetDiff()))
     stopping: bool = False
-    now: float = 1000.0  #: time of the access check, in s
+    now: float = 1000.0  #: the clock of the access check, in s
     closed: bool = False
     names: tuple[str, ...] = ("127.0.0.1",)
 
@@ -98,7 +98,7 @@ class Admin:
     def open(
         self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",), read_token: str | None = None
     ) -> None:
-        """Start over with a new application: no failed logins, on loopback unless `closed`."""
+        """Use a new application, without failed logins. It is on loopback unless `closed`."""
         read = read_token.encode() if read_token else None
         access = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now, read_token=read)
         self.client = falcon.testing.TestClient(admin_app(self.daemon, access))
@@ -114,7 +114,7 @@ class Admin:
         query: str = "",
         ip: str = "127.0.0.1",
     ) -> Answer:
-        """Send a request, with a body of JSON or bytes."""
+        """Send a request with a body of JSON or bytes."""
         sent = {"Host": "127.0.0.1:8081", **({"Authorization": f"Bearer {token}"} if token is not None else {})}
         body = content if isinstance(content, bytes) else None if content is None else orjson.dumps(content)
         if body is not None:
@@ -130,13 +130,13 @@ class Admin:
         return Answer(result.status_code, result.headers, received)
 
     def get(self, path: str, query: str = "", **more: Any) -> Any:
-        """The JSON of a GET that succeeds."""
+        """Send a GET that must succeed. Return its JSON."""
         answer = self.ask("GET", path, query=query, **more)
         assert answer.status == 200, answer.json
         return answer.json
 
     def post(self, path: str, content: Any = None, **more: Any) -> Any:
-        """The JSON of a POST that succeeds."""
+        """Send a POST that must succeed. Return its JSON."""
         answer = self.ask("POST", path, content, **more)
         assert answer.status == 200, answer.json
         return answer.json
@@ -168,10 +168,10 @@ class Admin:
 
 
 def is_documented(method: str, path: str, status: int, kind: str, content: Any) -> None:
-    """Assert that the OpenAPI document has this reply for this request."""
+    """Assert that the OpenAPI document has this answer to this request."""
     path = path.replace("%2F", "/")
     found = [one for one in ENDPOINTS if one.method == method and one.pattern.fullmatch(path)]
-    if any(one.path == path for one in ENDPOINTS):  # such as /replay, which is not an id
+    if any(one.path == path for one in ENDPOINTS):  # such as /replay, which would also match the pattern of an id
         found = [one for one in found if "id" not in one.path_fields]
     if not found:
         assert status in (401, 403, 404, 405, 421, 429), status
@@ -199,7 +199,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
 
 @pytest.fixture
 def settle(admin: Admin) -> Callable[..., None]:
-    """Settle every due delivery of a target with a state."""
+    """Return a function that settles every due delivery of a target with a state."""
     from router.domain.deliveries import Settlement, State
     from router.domain.outcomes import Outcome
 

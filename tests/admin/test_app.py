@@ -1,4 +1,4 @@
-"""The admin listener answers requests that use its own host name and have the token."""
+"""The admin listener answers requests that have its host name and the token."""
 
 import dataclasses
 import threading
@@ -26,7 +26,7 @@ OPEN = ("/-/healthy", "/-/ready", "/metrics")
 CLOSED = [(one.method, one.path.replace("{id}", "x").replace("{name}", "x")) for one in ENDPOINTS if not one.is_open]
 
 
-def test_the_daemon_is_healthy_while_it_runs_and_ready_when_every_part_is(admin: Admin) -> None:
+def test_the_daemon_is_healthy_while_it_runs_and_ready_when_all_parts_are(admin: Admin) -> None:
     assert admin.get("/-/ready", token=None) == {"store": True, "rules": True, "dispatcher": True, "intake": True}
     admin.checks["store"] = False
 
@@ -55,7 +55,7 @@ def test_a_request_for_another_host_name_is_refused(admin: Admin, host: str) -> 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8081", "LOCALHOST:8081", "localhost.", "127.0.0.1", "[::1]:8081", "Router:80"]
 )
-def test_a_request_for_a_name_of_this_host_is_served(admin: Admin, host: str) -> None:
+def test_a_request_for_a_name_of_this_host_is_answered(admin: Admin, host: str) -> None:
     admin.open(names=("127.0.0.1", "router"))
 
     assert admin.ask("GET", "/-/ready", headers={"Host": host}).status == 200
@@ -77,7 +77,7 @@ def test_a_cross_site_request_is_refused_even_with_the_token(admin: Admin, heade
         assert admin.ask("GET", path, headers=headers).status == 403
 
 
-def test_same_origin_and_typed_requests_are_served(admin: Admin) -> None:
+def test_same_origin_requests_and_typed_addresses_are_answered(admin: Admin) -> None:
     for headers in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8081"}):
         assert admin.ask("GET", "/api/status", headers=headers).status == 200
 
@@ -121,7 +121,7 @@ def test_an_unknown_path_gives_404_and_a_wrong_method_405(admin: Admin) -> None:
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert admin.ask("OPTIONS", "/api/events").status == 405
     for path in ("/api/deliveries/replay", "/api/deliveries/cancel", "/api/events/replay"):
-        answer = admin.ask("GET", path)  # and no delivery or event of that id
+        answer = admin.ask("GET", path)  # these are not ids of a delivery or event
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
@@ -142,7 +142,7 @@ def test_a_body_of_another_content_type_gets_a_415(admin: Admin) -> None:
     assert admin.ask("POST", "/api/deliveries/cancel", b'{"all": true}', headers=good).status == 200
 
 
-def test_a_body_where_none_is_expected_gets_a_400(admin: Admin) -> None:
+def test_an_unexpected_body_gets_a_400(admin: Admin) -> None:
     assert admin.ask("POST", "/-/reload", b"{}").status == 400
     assert (
         admin.ask("POST", "/-/reload", b"", headers={"Content-Type": "application/x-www-form-urlencoded"}).status == 200
@@ -189,7 +189,7 @@ def test_probes_and_the_scrape_answer_while_the_api_is_busy(admin: Admin, monkey
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert probes == [200, 200, 200]
     assert statuses == [200] * app.AT_ONCE
-    assert admin.ask("GET", "/api/status").status == 200  # the places are free again
+    assert admin.ask("GET", "/api/status").status == 200  # the slots are free again
 
 
 @pytest.mark.parametrize(
@@ -231,17 +231,17 @@ def test_probes_answer_while_many_requests_wait(
 
     assert set(refused) == {503}
     assert (probes, others) == ([200, 200], 0)
-    assert [statuses.get() for _ in range(most)] == [200] * most  # those that waited were served
+    assert [statuses.get() for _ in range(most)] == [200] * most  # the waiting requests were answered
 
 
-def test_the_listener_takes_a_text_that_the_page_lets_one_edit() -> None:
-    """A form escapes signs of the text, and is larger than it."""
+def test_the_body_limit_of_a_form_allows_the_largest_editable_text() -> None:
+    """A form is larger than its text, since it escapes characters."""
     assert body_limit("/rules/try") == body_limit("/rules/try/download") == LARGEST_FORM > LARGEST_TEXT
     assert body_limit("/events") == 1024**2
     assert body_limit("/api/rules/check") == 16 * 1024**2
 
 
-def test_a_listener_takes_a_large_form_of_the_page(admin: Admin) -> None:
+def test_the_listener_accepts_a_large_form_for_the_page_only(admin: Admin) -> None:
     listener = admin_listener(
         Site(admin.daemon, access_check(address := ListenAddress("127.0.0.1", 0), TOKEN.encode(), None, ())),
         address,
@@ -254,7 +254,7 @@ def test_a_listener_takes_a_large_form_of_the_page(admin: Admin) -> None:
     finally:
         listener.stop(1)
 
-    assert "larger than 256.0 KiB" in answer.body.decode()  # the page's own limit for who is not signed in
+    assert "larger than 256.0 KiB" in answer.body.decode()  # the limit of the page before the sign-in
     assert "larger than this path takes" in refused.body.decode()
 
 

@@ -1,4 +1,4 @@
-"""`show_payloads: false`: the token that may only read finds no payload, whatever it asks; the other token sees all."""
+"""With `show_payloads: false` the read-only token can't see payloads. The full token can."""
 
 import json
 from collections.abc import Iterator
@@ -47,17 +47,17 @@ BODY = {"card": "planted-card", "items": [{"planted-item": 1}]}
 
 @dataclass
 class Planted:
-    """Two events, one of a source that hides its payloads."""
+    """Two events, one from a source that hides its payloads."""
 
     admin: Admin
     hidden: str
     shown: str
-    deliveries: list[str]  #: of the hidden event
+    deliveries: list[str]  #: the ids of the deliveries of the hidden event
 
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Iterator[Planted]:
-    """Events of both sources, with attempts at their deliveries."""
+    """Events of both sources, and attempts of their deliveries."""
     ruleset = Loader(REGISTRIES, {}).load(RULES, "rules.yaml", tmp_path).require()
     store = SqliteStore(tmp_path / "store.db")
     store.put_ruleset(ruleset.text, NOW).result(60)
@@ -82,7 +82,7 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
 
 
 def requests_of(endpoint: Endpoint, planted: Planted) -> Iterator[tuple[str, str]]:
-    """Paths and queries that ask an endpoint for everything."""
+    """Paths and queries that request everything from an endpoint."""
     ids = [planted.hidden, *planted.deliveries]
     for id_ in ids if endpoint.path_fields else [""]:
         path = endpoint.path.replace("{id}", id_).replace("{name}", "paid").replace("{target}", "ci")
@@ -94,7 +94,7 @@ def requests_of(endpoint: Endpoint, planted: Planted) -> Iterator[tuple[str, str
 
 
 @pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.method == "GET"], ids=lambda one: one.path)
-def test_no_answer_of_the_api_holds_a_hidden_payload(planted: Planted, endpoint: Endpoint) -> None:
+def test_no_answer_of_the_api_contains_a_hidden_payload(planted: Planted, endpoint: Endpoint) -> None:
     for path, query in requests_of(endpoint, planted):
         answer = planted.admin.ask("GET", path, query=query, token=READ_TOKEN)
         rows = answer.json.get("items", [answer.json]) if isinstance(answer.json, dict) else [answer.json]
@@ -123,7 +123,7 @@ def test_hidden_texts_are_marked_and_shown_to_the_full_token(planted: Planted) -
     assert attempt["sent"]["url"] == attempt["sent"]["start"] == attempt["sent"]["sha256"] == HIDDEN
 
 
-def test_an_explanation_has_verdicts_and_no_values(planted: Planted) -> None:
+def test_an_explanation_of_a_hidden_payload_has_verdicts_without_values(planted: Planted) -> None:
     path = f"/api/events/{planted.hidden}/explain"
 
     found = planted.admin.get(path, token=READ_TOKEN)
@@ -138,7 +138,7 @@ def test_an_explanation_has_verdicts_and_no_values(planted: Planted) -> None:
     assert "planted-card" in json.dumps(whole)
 
 
-def test_a_search_finds_no_hidden_event_and_says_where_it_did_not_look(planted: Planted) -> None:
+def test_a_search_skips_hidden_events_and_names_the_skipped_sources(planted: Planted) -> None:
     for query in (
         "where=" + quote("{$.card: planted-card}"),
         "header=X-Kind%3A%20planted-header",
@@ -155,7 +155,7 @@ def test_a_search_finds_no_hidden_event_and_says_where_it_did_not_look(planted: 
     assert "hidden_sources" not in planted.admin.get("/api/events", token=READ_TOKEN)
 
 
-def test_a_stored_event_with_a_hidden_payload_cannot_be_used_as_a_test(planted: Planted) -> None:
+def test_a_stored_event_with_a_hidden_payload_can_not_be_tried(planted: Planted) -> None:
     asked = {"event": planted.hidden}
 
     assert planted.admin.ask("POST", "/api/rules/test", asked, token=READ_TOKEN).status == 403
@@ -163,7 +163,7 @@ def test_a_stored_event_with_a_hidden_payload_cannot_be_used_as_a_test(planted: 
 
 
 @pytest.mark.parametrize("view", [one for one in VIEWS if "GET" in one.methods], ids=lambda one: one.path)
-def test_no_view_of_the_page_holds_a_hidden_payload(planted: Planted, view: object) -> None:
+def test_no_view_of_the_page_contains_a_hidden_payload(planted: Planted, view: object) -> None:
     browser = Browser(planted.admin).sign_in(READ_TOKEN)
     path = view.path.replace("{form}", "case").replace("{operation}", "replay")  # type: ignore[attr-defined]
 
@@ -173,7 +173,7 @@ def test_no_view_of_the_page_holds_a_hidden_payload(planted: Planted, view: obje
             assert "planted-" not in text.replace(planted.shown, ""), (path, query)
 
 
-def test_the_page_shows_that_something_is_hidden(planted: Planted) -> None:
+def test_the_page_says_that_a_payload_is_hidden(planted: Planted) -> None:
     browser = Browser(planted.admin).sign_in(READ_TOKEN)
 
     assert "hides its payloads from the read-only token" in browser.go(f"/events/{planted.hidden}")
@@ -181,7 +181,7 @@ def test_the_page_shows_that_something_is_hidden(planted: Planted) -> None:
     assert "planted-card" in Browser(planted.admin).sign_in().go(f"/events/{planted.hidden}")
 
 
-def test_events_of_a_source_that_the_rules_no_longer_have_are_hidden(planted: Planted) -> None:
+def test_events_of_a_source_that_left_the_rules_are_hidden(planted: Planted) -> None:
     planted.admin.ruleset = (
         Loader(REGISTRIES, {}).load(RULES.replace("shop", "store"), "rules.yaml", planted.admin.folder).require()
     )
@@ -191,7 +191,7 @@ def test_events_of_a_source_that_the_rules_no_longer_have_are_hidden(planted: Pl
     assert (event["hidden"], event["body"], event["path"]) == (True, HIDDEN, HIDDEN)
 
 
-def test_every_endpoint_that_reads_a_store_hides_payloads_or_shows_none(planted: Planted) -> None:
+def test_every_read_of_the_store_hides_payloads_or_is_refused(planted: Planted) -> None:
     names = {name for name in vars(StoreReader) if not name.startswith("_")}
     names |= {name for base in StoreReader.__mro__ for name in vars(base) if not name.startswith("_")}
     view = hiding(planted.admin.store, lambda _: "/x")

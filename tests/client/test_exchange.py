@@ -23,7 +23,7 @@ Ask = Callable[[str], Request]
 
 
 def exchange(serve: Serve, *asks: Ask, direct: bool = True, within: Any = WITHIN, limit: int = 1000) -> list[Any]:
-    """Return a function that sends requests in turn. It gives each answer or exception, and if a connection was reused."""
+    """Return a function that sends requests in turn. It gives answers or exceptions, and if a connection was reused."""
 
     async def run() -> list[Any]:
         number = 0

@@ -1,4 +1,4 @@
-"""Holds: which one counts, and for how long a delivery was held."""
+"""Holds: the one that is shown, and the time for which a delivery was held."""
 
 import pytest
 
@@ -9,7 +9,7 @@ OPERATOR, FILE = HoldCause.OPERATOR, HoldCause.FILE
 
 
 def held_ms(*holds: Hold, since: int = 0, now: int = 1000) -> int:
-    """How long a delivery of r/a to t was held."""
+    """The time for which a delivery of r/a to t was held."""
     return Holds(holds).held_ms("t", "r", "a", since, now)
 
 
@@ -45,7 +45,7 @@ def test_time_before_the_first_attempt_does_not_count() -> None:
     assert held_ms(Hold(TARGET, "t", OPERATOR, 100, ended_at=300), since=400) == 0
 
 
-def test_a_hold_whose_time_is_over_holds_nothing() -> None:
+def test_an_expired_hold_holds_nothing() -> None:
     holds = Holds([Hold(TARGET, "t", OPERATOR, 0, until=500), Hold(RULE, "x", FILE, 0, ended_at=10)])
 
     assert holds.of("t", "r", "a", 499) is not None
@@ -53,7 +53,7 @@ def test_a_hold_whose_time_is_over_holds_nothing() -> None:
     assert holds.active(600) == {}
 
 
-def test_the_hold_that_lasts_longest_is_the_one_shown() -> None:
+def test_the_hold_that_lasts_longest_is_shown() -> None:
     short, long, endless = (
         Hold(TARGET, "t", OPERATOR, 0, until=2000),
         Hold(TARGET, "t", OPERATOR, 0, until=3000),

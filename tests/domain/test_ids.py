@@ -15,7 +15,7 @@ NOW = 4_000_000_000_000
 
 @pytest.fixture(autouse=True)
 def fresh_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids never go back, so other tests of this process would get those of the far future."""
+    """Start with a new counter. Ids never decrease, so other tests of this process would get ids of the far future."""
     monkeypatch.setattr(ids, "_last", 0)
 
 
@@ -40,7 +40,7 @@ def test_threads_never_get_the_same_id() -> None:
     assert len(set(made)) == len(made)
 
 
-def test_a_forked_process_shares_no_random_part_with_its_parent() -> None:
+def test_a_forked_process_has_its_own_random_part() -> None:
     script = (
         "import os; from router.domain.ids import uuid7; uuid7(1); child = os.fork();"
         "os.write(1, uuid7(2)[19:].encode() + b'\\n'); child and os.waitpid(child, 0)"

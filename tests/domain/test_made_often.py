@@ -1,4 +1,4 @@
-"""Data classes that each event makes: quick to construct, otherwise as frozen ones are."""
+"""Data classes that are made for each event have a quick constructor, and are otherwise ordinary frozen classes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ MADE_OFTEN = (
 @made_often
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One of each kind of field."""
+    """A data class with each kind of field."""
 
     name: str
     size: int = 3

@@ -36,17 +36,17 @@ def test_a_blank_secret_counts_as_unset(tmp_path: Path, value: str) -> None:
 
         checked = _load(tmp_path, ref, serve=False, value=value)
         assert checked.ruleset is not None
-        assert len(checked.warnings) == 1  # which --strict fails
+        assert len(checked.warnings) == 1  # with --strict the warning fails the check
 
 
-def test_an_unset_secret_stays_a_note_for_check(tmp_path: Path) -> None:
+def test_an_unset_secret_gets_a_note_from_check(tmp_path: Path) -> None:
     loaded = _load(tmp_path, "{env: OTHER}", serve=False)
 
     assert (loaded.warnings, len(_told(loaded, Level.NOTE))) == ((), 1)
 
 
 @pytest.mark.parametrize("serve", [True, False])
-def test_a_short_secret_is_a_warning(tmp_path: Path, serve: bool) -> None:
+def test_a_short_secret_gets_a_warning(tmp_path: Path, serve: bool) -> None:
     loaded = _load(tmp_path, "{env: KEY}", serve=serve, value="x" * (SHORTEST - 1))
     assert loaded.ruleset is not None
     assert _told(loaded, Level.WARNING) == [
@@ -56,7 +56,7 @@ def test_a_short_secret_is_a_warning(tmp_path: Path, serve: bool) -> None:
     assert _load(tmp_path, "{env: KEY}", serve=serve, value="x" * SHORTEST).problems == ()
 
 
-def test_a_short_declared_secret_is_a_warning_too(tmp_path: Path) -> None:
+def test_a_short_declared_secret_gets_a_warning(tmp_path: Path) -> None:
     text = (
         "secrets: {PASSWORD: {env: KEY}}\nsources: {hook: {verify: none}}\n"
         "rules: [{name: all, actions: [{forward: {url: 'http://127.0.0.1/', headers: {X-K: '{{ secrets.PASSWORD }}'}}}]}]\n"
@@ -81,7 +81,7 @@ def test_a_secret_file_must_be_a_regular_file(tmp_path: Path, serve: bool) -> No
         assert (loaded.ruleset is None) == serve
 
 
-def test_a_secret_file_has_64_kib_at_the_most(tmp_path: Path) -> None:
+def test_a_secret_file_larger_than_64_kib_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x" * MAX_FILE_BYTES)
     assert _load(tmp_path, "{file: key}").problems == ()
 
@@ -115,8 +115,8 @@ def test_a_command_uses_a_writable_secret_file_and_notes_that_serve_refuses_it(t
     assert _told(loaded, Level.NOTE)[0].startswith("serve refuses this: secret file key: every user")
 
 
-def test_a_writable_secret_file_is_refused_for_checked_and_recorded_rules_too(tmp_path: Path) -> None:
-    """Recorded rules, and those that the API checks."""
+def test_checked_and_recorded_rules_do_not_read_a_writable_secret_file(tmp_path: Path) -> None:
+    """As for rules that are recorded or checked by the API."""
     (tmp_path / "key").write_text(GOOD)
     (tmp_path / "key").chmod(0o606)
 

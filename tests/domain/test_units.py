@@ -1,4 +1,4 @@
-"""Durations are parsed and formatted."""
+"""Durations and sizes are parsed and formatted."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ from router.domain.units import as_duration, as_size, seconds, shown, size
         (7 * 86_400 + 61, "7 d 1 m 1 s"),
     ],
 )
-def test_a_duration_is_shown_as_a_person_writes_it(seconds: float, text: str) -> None:
+def test_a_duration_is_shown_in_readable_units(seconds: float, text: str) -> None:
     assert shown(seconds) == text
 
 
@@ -42,10 +42,10 @@ def test_a_duration_is_written_as_in_the_rules_file(ms: int, text: str) -> None:
 
 
 @given(st.integers(1, 366 * 86_400_000))
-def test_a_written_duration_reads_back(ms: int) -> None:
+def test_a_formatted_duration_parses_to_the_same_value(ms: int) -> None:
     assert round(seconds(as_duration(ms / 1000)) * 1000) == ms
 
 
 @given(st.integers(1, 2**40))
-def test_a_written_size_reads_back(count: int) -> None:
+def test_a_formatted_size_parses_to_the_same_value(count: int) -> None:
     assert size(as_size(count)) == count

@@ -1,4 +1,4 @@
-"""Counts are exact with many threads, and go when the rules drop their names."""
+"""Counts are exact with many threads, and series of removed rules are dropped."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ Load = Callable[..., Ruleset]
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Nothing counted yet."""
+    """Metrics without any counts."""
     return Metrics()
 
 
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load rules with one source and one rule."""
+    """Return a function that loads rules with one source and one rule."""
 
     def make(source: str = "a", rule: str = "one") -> Ruleset:
         text = RULES.format(source=source, rule=rule)
@@ -66,7 +66,7 @@ def work(metrics: Metrics, rule: str = "one", source: str = "a") -> None:
 
 
 def names(metrics: Metrics, word: str) -> list[str]:
-    """The families that hold something under a name."""
+    """The families that have a series with this name."""
     counted = metrics.counted()
     held = [(family.name, labels) for family, rows in counted.counts.items() for labels in rows]
     held += [(family.name, labels) for family, rows in counted.histograms.items() for labels in rows]
@@ -135,7 +135,7 @@ def test_series_of_removed_rules_are_dropped_after_a_while(metrics: Metrics, sto
     forgetting.forget(metrics.counted(), 1000.0)
     forgetting.forget(metrics.counted(), 1000.0 + KEPT_SECONDS - 1)
 
-    assert names(metrics, "one") == before  # a scrape may still want to see the last counts
+    assert names(metrics, "one") == before  # so that a scrape still gets the last counts
     forgetting.forget(metrics.counted(), 1000.0 + KEPT_SECONDS)
     assert names(metrics, "one") == []
     assert [labels for labels in metrics.counted().counts[f.REQUESTS] if labels[0] == "a"] == []

@@ -1,4 +1,4 @@
-"""Secrets that a target repeats are not kept."""
+"""Secrets in the answers of targets are masked before they are stored."""
 
 import base64
 from urllib.parse import quote
@@ -70,7 +70,7 @@ def test_outcomes_mask_secrets_in_excerpt_and_error() -> None:
     assert _masks().over(outcome) is outcome
 
 
-def test_a_secret_of_several_lines_keeps_the_headers_apart() -> None:
+def test_a_secret_of_several_lines_does_not_mask_parts_of_separate_headers() -> None:
     sent = Sent("POST", "https://ci.example/", (("X-A", "first"), ("X-B", "second")), 0, "44136f", "")
 
     found = _masks(key="first\nsecond").over(Outcome(Outcome.succeeded().kind, sent=sent)).sent
@@ -78,7 +78,7 @@ def test_a_secret_of_several_lines_keeps_the_headers_apart() -> None:
     assert found == sent
 
 
-def test_a_stored_request_has_no_secret_even_where_it_is_cut() -> None:
+def test_a_stored_request_has_no_secret_even_where_it_is_truncated() -> None:
     sent = Sent(
         "POST", "https://ci.example/0123456789abcdef/x", (("X-Key", "0123456789abcdef"), ("X-B", "a 01234…")), 900,
         "44136f", "begin 0123456789abcdef … 0123456",

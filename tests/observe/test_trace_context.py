@@ -1,4 +1,4 @@
-"""A trace is accepted only when it is valid W3C Trace Context."""
+"""A trace is continued only if its header is valid W3C Trace Context."""
 
 import re
 
@@ -31,8 +31,8 @@ def test_a_valid_trace_is_continued_with_a_new_span() -> None:
     [
         (f"00-{ID}-{SPAN}-00", "00"),
         (f"00-{ID}-{SPAN}-03", "03"),
-        (f"00-{ID}-{SPAN}-ff", "03"),  # unknown flags are not handed on
-        (f"cc-{ID}-{SPAN}-01", "01"),  # of a later version: the known flags only
+        (f"00-{ID}-{SPAN}-ff", "03"),  # unknown flags are not passed on
+        (f"cc-{ID}-{SPAN}-01", "01"),  # only known flags of a later version are passed on
         (f"cc-{ID}-{SPAN}-01-what-the-future-brings", "01"),
         (f"cc-{ID}-{SPAN}-01-", "01"),
     ],

@@ -1,4 +1,4 @@
-"""The tree of a body has what the rules see, with numbers as they were sent, and never grows without bound."""
+"""The tree of a body shows what the rules see, with numbers as they were sent, and has a size limit."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def tree_of(body: bytes, content_type: str | None = "application/json") -> TreeN
 
 
 def plain(node: TreeNode | None) -> Any:
-    """The tree as nested lists of what is shown."""
+    """The tree as nested lists of the shown texts."""
     assert node is not None
     if node.kind in ("mapping", "list"):
         inner = [plain(child) for child in node.children]
@@ -33,21 +33,21 @@ def plain(node: TreeNode | None) -> Any:
         ("1.0", "1.0"),
         ("-0", "-0"),
         ("1E5", "1E5"),
-        ("9007199254740993", "9007199254740993"),  # an integer of 64 bits is exact to the rules
+        ("9007199254740993", "9007199254740993"),  # rules see integers of 64 bits exactly
         ("18446744073709551615", "18446744073709551615"),
         ("-9223372036854775808", "-9223372036854775808"),
-        ("18446744073709551616", "18446744073709551616"),  # a power of two, so a float has it too
+        ("18446744073709551616", "18446744073709551616"),  # a power of two, which a float holds exactly
         ("18446744073709551617", "18446744073709551617 seen as 1.8446744073709552e+19"),
         ("1.1000000000000000001", "1.1000000000000000001 seen as 1.1"),
         ("0.1", "0.1"),
         ("1e-400", "1e-400 seen as 0.0"),
     ],
 )
-def test_numbers_are_as_they_were_sent(number: str, shown: str) -> None:
+def test_numbers_are_shown_as_they_were_sent(number: str, shown: str) -> None:
     assert plain(tree_of(f'{{"n": [{number}]}}'.encode())) == {"n": [shown]}
 
 
-def test_a_key_that_repeats_is_shown_each_time_and_the_last_counts() -> None:
+def test_a_repeated_key_is_shown_each_time_and_the_last_one_counts() -> None:
     tree = tree_of(b'{"a": 1, "b": {"a": 2}, "a": 3}')
 
     assert tree is not None
@@ -66,7 +66,7 @@ def test_a_key_that_repeats_is_shown_each_time_and_the_last_counts() -> None:
         (b'"<b>"', "application/json", "<b>"),
     ],
 )
-def test_the_payload_is_what_the_rules_see(body: bytes, content_type: str | None, shown: Any) -> None:
+def test_the_tree_shows_the_payload_that_the_rules_see(body: bytes, content_type: str | None, shown: Any) -> None:
     assert plain(tree_of(body, content_type)) == shown
 
 
@@ -95,7 +95,7 @@ def _depth(node: TreeNode) -> int:
     ],
     ids=["long", "wide", "bushy", "texts"],
 )
-def test_a_tree_is_bounded(payload: Any) -> None:
+def test_the_size_of_a_tree_is_limited(payload: Any) -> None:
     tree = tree_of(orjson.dumps(payload))
 
     assert tree is not None
@@ -105,7 +105,7 @@ def test_a_tree_is_bounded(payload: Any) -> None:
     assert all(len(child.key or "") <= LONGEST and len(child.text) <= LONGEST for child in tree.children)
 
 
-def test_a_deep_payload_is_cut_and_says_so() -> None:
+def test_a_deep_payload_is_cut_with_a_note() -> None:
     tree = tree_of(b"[" * 150 + b"]" * 150)
 
     assert tree is not None

@@ -1,4 +1,4 @@
-"""Whatever is wrong is named with its cure; nothing is named while all is well."""
+"""Each problem of a daemon is a concern with its cure. A healthy daemon has none."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_a_healthy_daemon_raises_no_concern() -> None:
         (status(breakers={"ci": {"state": "open", "until": NOW + 9_000}}), "its breaker is open", Place.PENDING),
         (status(breakers={"ci": {"state": "half-open"}}), "its breaker is half-open", Place.PENDING),
         (status(Depth("ci", held=3, paused=True)), "3 deliveries held at ci: paused.", Place.TARGETS),
-        (status(nodes=(node("a"), node("b", lives=False))), "Node b is lost: not heard for 5s.", Place.NODES),
+        (status(nodes=(node("a"), node("b", lives=False))), "Node b is lost: silent for 5s.", Place.NODES),
         (status(nodes=(node("a"), node("b", "r2"))), "The nodes run 2 different rule sets.", Place.NODES),
         (
             status(rules={"drift": {"why": "problems", "since": NOW - 60_000, "problems": ["r.yaml:1:1: bad", "x"]}}),
@@ -50,7 +50,7 @@ def test_a_healthy_daemon_raises_no_concern() -> None:
     ],
     ids=["dead", "old", "open", "half-open", "paused", "lost", "nodes", "drift"],
 )
-def test_each_concern_has_its_cure(found: Status, what: str, place: Place) -> None:
+def test_each_concern_names_its_cure(found: Status, what: str, place: Place) -> None:
     [concern] = concerns(found, ROOM, {}, NOW)
 
     assert what in concern.what
@@ -58,7 +58,7 @@ def test_each_concern_has_its_cure(found: Status, what: str, place: Place) -> No
     assert concern.place is place
 
 
-def test_a_failing_check_and_a_full_disk_come_first() -> None:
+def test_a_failing_check_and_a_full_disk_are_listed_first() -> None:
     room = StoreSize(1000, 0, LOW_BYTES - 1)
 
     found = concerns(status(Depth("ci", dead=1)), room, {"store": False, "rules": True}, NOW)
@@ -68,7 +68,7 @@ def test_a_failing_check_and_a_full_disk_come_first() -> None:
     assert "512.0 MiB left" in found[1].what
 
 
-def test_many_broken_targets_do_not_fill_the_page() -> None:
+def test_many_broken_targets_are_listed_in_short() -> None:
     broken = {f"t{number:03}": {"state": "open"} for number in range(200)}
 
     found = concerns(status(breakers=broken), ROOM, {}, NOW)

@@ -1,4 +1,4 @@
-"""An exported case passes at once, whatever the event holds; a curl command posts the same; no credential is written."""
+"""An exported case passes unchanged, an exported curl command sends the same request, and neither has credentials."""
 
 import base64
 import subprocess
@@ -36,7 +36,7 @@ MULTIPART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\
 
 @pytest.fixture(scope="module")
 def ruleset() -> Ruleset:
-    """The rules."""
+    """Load the rules."""
     return Loader(REGISTRIES, {}, require_secrets=False).load(RULES, "rules.yaml", Path("/nowhere")).require()
 
 
@@ -77,7 +77,9 @@ def event(body: bytes = b'{"a": {"b": 1}}', content_type: str | None = "applicat
         (b"[" * 90 + b"]" * 90, "application/json"),
     ],
 )
-def test_a_case_passes_at_once(ruleset: Ruleset, tmp_path: Path, body: bytes, content_type: str | None) -> None:
+def test_an_exported_case_passes_unchanged(
+    ruleset: Ruleset, tmp_path: Path, body: bytes, content_type: str | None
+) -> None:
     sent = event(
         body,
         content_type,
@@ -97,14 +99,14 @@ def test_a_case_passes_at_once(ruleset: Ruleset, tmp_path: Path, body: bytes, co
         assert f'"{name}"' in file.read_text().split("expect:")[1]
 
 
-def test_a_usual_payload_is_readable(ruleset: Ruleset) -> None:
+def test_the_exported_case_of_a_usual_payload_is_readable(ruleset: Ruleset) -> None:
     text = as_case(event(b'{"a":{"b":"\xc3\xbc"}}'), ruleset).text
 
     assert '  payload: {\n      "a": {\n        "b": "ü"\n      }\n    }\n' in text
     assert '  received_at: "2023-11-14T22:13:20.000Z"\n' in text
 
 
-def test_credentials_and_signatures_are_left_out(ruleset: Ruleset) -> None:
+def test_exports_omit_credentials_and_signatures(ruleset: Ruleset) -> None:
     secret = [
         ("Authorization", "Bearer p1"), ("X-Their-Token", "p2"), ("X-Hub-Signature-256", "sha256=p3"), ("Cookie", "p4"),
         ("X_API_KEY", "p5"), ("stripe-signature", "p6"), ("X-Shopify-Hmac-Sha256", "p7"), ("Content-Length", "9"),
@@ -144,7 +146,7 @@ def test_a_curl_command_sends_the_same_request(body: bytes, value: str, tmp_path
     out = tmp_path / "out"
 
     command = as_curl(sent, "http://127.0.0.1:8080/").text
-    # A terminal takes control characters of what is pasted as keys: one ends the line before, and the rest is run.
+    # A terminal treats pasted control characters as keys. One of them would run the rest as another command.
     assert all(character.isprintable() or character == "\n" for character in command)
     subprocess.run(
         ["/bin/sh", "-c", command], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "OUT": str(out)}, check=True,
@@ -166,11 +168,11 @@ def test_brackets_in_the_url_of_a_curl_command_are_literal() -> None:
     assert "--globoff" not in as_curl(event(), "http://127.0.0.1:8080").text
 
 
-def test_a_method_of_odd_characters_is_one_word() -> None:
+def test_an_unusual_method_is_one_word_of_the_curl_command() -> None:
     assert "-X 'A`B|C'" in as_curl(event(method="A`B|C"), "http://127.0.0.1:8080").text
 
 
-def test_a_case_of_rules_that_fail_expects_the_error(ruleset: Ruleset, tmp_path: Path) -> None:
+def test_the_exported_case_of_failing_rules_expects_the_error(ruleset: Ruleset, tmp_path: Path) -> None:
     exported = as_case(replace(event(b'{"odd": 1}'), source="signed", path="/hooks/signed"), ruleset)
 
     assert '"error": "' in exported.text

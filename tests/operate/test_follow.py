@@ -1,4 +1,4 @@
-"""A follower of a store gets each event and each ended attempt once, in order, beside all other writes."""
+"""A follower of a store gets each event and each ended attempt once and in order, during other writes."""
 
 import random
 import threading
@@ -32,17 +32,17 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def event(at: int = NOW, source: str = "hub") -> Event:
-    """An event that was received then."""
+    """An event that was received at this time."""
     return Event(uuid7(at), source, "POST", f"/hooks/{source}", "", (), b"{}", "192.0.2.1", at)
 
 
 def planned(rule: str = "deploy", target: str = "ci", at: int = NOW) -> PlannedDelivery:
-    """A delivery."""
+    """A planned delivery."""
     return PlannedDelivery(uuid7(at), rule, "forward", "forward", target)
 
 
 def attempt(store: SqliteStore, at: int = NOW, outcome: Outcome | None = None, target: str = "ci") -> list[str]:
-    """Attempt what is due; the ids of those deliveries."""
+    """Attempt all due deliveries. Return their ids."""
     done = []
     for claim in store.claim({target: 5000}, at).result(60):
         result = outcome or Outcome.succeeded(200)
@@ -52,12 +52,12 @@ def attempt(store: SqliteStore, at: int = NOW, outcome: Outcome | None = None, t
 
 
 def put(store: SqliteStore, one: Event, *plan: PlannedDelivery) -> str:
-    """Append and wait; the event's id."""
+    """Append an event and wait for the commit. Return its id."""
     return store.append(one, plan, "r1").result(60).event_id
 
 
 def names(news: list[StreamItem]) -> list[tuple[str, str]]:
-    """Each as (what, id)."""
+    """Each item as (kind, id)."""
     return [("event", one.id) if isinstance(one, Arrival) else ("attempt", one.delivery_id) for one in news]
 
 
@@ -149,19 +149,19 @@ def test_following_continues_after_the_latest_lines(store: SqliteStore) -> None:
 
 
 class Turmoil:
-    """Writers of a store: appends, attempts that succeed, fail, retry, are given back and cancelled; and retention."""
+    """Writes to a store: appends, attempts with each result, claims given back, cancels, and retention."""
 
     def __init__(self, store: SqliteStore, rounds: int) -> None:
         self.store = store
         self.count = rounds
         self.events: set[str] = set()
         self.attempts: set[tuple[str, int]] = set()
-        self.seen_until = NOW  #: received_at of the newest event that was heard of: only what is older may be pruned
+        self.seen_until = NOW  #: received_at of the newest event that the follower got; only older ones may be pruned
         self.pruned = 0
         self.ended = threading.Event()
 
     def run(self) -> None:
-        """Write it all."""
+        """Make all writes."""
         try:
             self._write()
         finally:
@@ -193,14 +193,14 @@ class Turmoil:
             return
         retry = chance < 0.4
         outcome = Outcome.retry("down", 503) if retry else Outcome.succeeded(200)
-        # As a settle that could not be committed for a while: its time is long past.
+        # As a settlement whose commit was delayed: its time is long past.
         done = Settlement(
             delivery, claim.token, outcome, State.PENDING if retry else State.SUCCEEDED, at - 5000, at + 1
         )
         assert self.store.settle([done]).result(60)[0]
 
 
-def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteStore, tmp_path: Path) -> None:
+def test_a_follower_gets_each_item_once_during_writes_and_retention(store: SqliteStore, tmp_path: Path) -> None:
     heard: list[tuple[str, object]] = []
     place = store.newest()
     turmoil = Turmoil(store, 600)
@@ -210,13 +210,13 @@ def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteS
         seen: int | None = None
         last_look = False
         while not last_look:
-            last_look = turmoil.ended.wait(0.001)  # between looks the writer has the processor
+            last_look = turmoil.ended.wait(0.001)  # lets the writer run between two reads
             changes = beside.changes()
             if changes != seen or last_look:
                 for one in follower.new_items():
                     if isinstance(one, Arrival):
                         heard.append(("event", one.id))
-                        turmoil.seen_until = one.received_at - 50  # its attempts are all over 50 rounds later
+                        turmoil.seen_until = one.received_at - 50  # 50 rounds later all its attempts have ended
                     elif isinstance(one, EndedAttempt):
                         heard.append(("attempt", (one.delivery_id, one.attempt.number)))
             seen = changes

@@ -1,4 +1,4 @@
-"""Viewers share the count of a large store, and see how old it is."""
+"""Viewers share the count of a large store, and see its age."""
 
 import threading
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from router.operate.recent_counts import SHARED_ROWS, SHARED_SECONDS, SharedCoun
 
 @dataclass
 class Counting:
-    """Counts how often it counts, and may be held up."""
+    """Stands for a count: returns how often it was made, and can be delayed."""
 
     rows: int
     times: int = 0
     now: float = 0.0
-    takes: float = 0.0  #: s
+    takes: float = 0.0  #: s of a count
     free: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -24,24 +24,24 @@ class Counting:
         self.count = SharedCount[int](lambda _: self.rows, lambda: self.now)
 
     def make(self) -> int:
-        """Count."""
+        """Make a count."""
         assert self.free.wait(60)
         self.times += 1
         self.now += self.takes
         return self.times
 
     def read(self) -> tuple[int, float]:
-        """What a viewer sees."""
+        """The count and its age that a viewer gets."""
         return self.count.read(self.make)
 
 
-def test_few_rows_are_counted_for_each_viewer() -> None:
+def test_few_rows_are_counted_again_for_each_viewer() -> None:
     counting = Counting(SHARED_ROWS - 1)
 
     assert [counting.read() for _ in range(3)] == [(1, 0.0), (2, 0.0), (3, 0.0)]
 
 
-def test_a_long_count_is_shared_and_made_anew_when_it_is_old() -> None:
+def test_a_long_count_is_shared_and_repeated_when_it_is_old() -> None:
     counting = Counting(SHARED_ROWS)
     assert counting.read() == (1, 0.0)
 
@@ -50,12 +50,12 @@ def test_a_long_count_is_shared_and_made_anew_when_it_is_old() -> None:
 
     counting.now = SHARED_SECONDS * 2
     seen = {counting.read()[0]}
-    while 2 not in seen:  # the new count may need a moment; meanwhile the last one is seen
+    while 2 not in seen:  # until the new count is ready, viewers see the last one
         seen.add(counting.read()[0])
     assert seen <= {1, 2}
 
 
-def test_who_looks_while_rows_are_counted_sees_the_last_count() -> None:
+def test_viewers_see_the_last_count_during_a_new_one() -> None:
     counting = Counting(SHARED_ROWS)
     counting.read()
     counting.now = 100.0
@@ -69,7 +69,7 @@ def test_who_looks_while_rows_are_counted_sees_the_last_count() -> None:
     assert counting.times == 2
 
 
-def test_a_count_that_takes_long_is_kept_for_long() -> None:
+def test_a_count_that_takes_long_is_used_for_longer() -> None:
     counting = Counting(SHARED_ROWS, takes=5.0)
     counting.read()
 
@@ -79,7 +79,7 @@ def test_a_count_that_takes_long_is_kept_for_long() -> None:
     assert counting.times == 1
 
 
-def test_a_store_that_cannot_be_read_is_no_old_count() -> None:
+def test_an_unreadable_store_is_an_error_instead_of_an_old_count() -> None:
     counting = Counting(SHARED_ROWS)
     counting.read()
     counting.now = 100.0

@@ -1,4 +1,4 @@
-"""Searches look at a bounded number of events, whatever these hold."""
+"""A search reads a limited number of events, whatever their content."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,7 +25,7 @@ NOW = 1_700_000_000_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    """Ten events; the payload of number n is {"n": n}, but that of number 5 is no JSON."""
+    """Ten events. The payload of event n is {"n": n}; that of event 5 is invalid JSON."""
     with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         for n in range(10):
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def where(*texts: str) -> EventTest:
-    """A test of the payload."""
+    """A condition on the payload."""
     return EventTest((), compile_where(texts, "where"))
 
 
@@ -52,7 +52,7 @@ def test_a_search_gives_matching_events_newest_first(store: SqliteStore) -> None
     assert (rest.scanned, rest.scanned_to) == (7, None)
 
 
-def test_a_search_stops_at_its_bound_and_says_where(store: SqliteStore) -> None:
+def test_a_search_stops_at_its_limit_and_says_where(store: SqliteStore) -> None:
     found = find_events(store, EventFilter(), where("$.n: 0"), 10, Bounds(4))
 
     assert (found.items, found.scanned) == ([], 4)
@@ -108,7 +108,7 @@ def test_the_error_for_a_wrong_condition_names_its_place(text: str, said: str) -
 
 def test_an_id_of_a_provider_is_a_text_or_a_number() -> None:
     assert keys_of("72d3") == ('"72d3"', hashed_key('"72d3"'))
-    assert keys_of("12") == ('"12"', "12", hashed_key('"12"'), hashed_key("12"))  # redacted ones, too
+    assert keys_of("12") == ('"12"', "12", hashed_key('"12"'), hashed_key("12"))  # also if it is redacted
     assert keys_of("a" * 300) == (stored_key("a" * 300),)
     assert keys_of("1.50")[:2] == ('"1.50"', "1.5")
     assert keys_of("x" * 300)[0].startswith("sha256:")

@@ -1,4 +1,4 @@
-"""What sources keep, redact and hide is noted for `status`."""
+"""The settings keep, redact and show_payloads of sources are noted for `status`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ rules:
 """
 
 
-def test_only_what_differs_from_the_defaults_is_noted(tmp_path: Path) -> None:
+def test_only_settings_that_differ_from_the_defaults_are_noted(tmp_path: Path) -> None:
     ruleset = Loader(REGISTRIES, {}).load(RULES, "rules.yaml", tmp_path).require()
 
     found = source_settings(ruleset)

@@ -1,4 +1,4 @@
-"""Each reason for which a delivery waits has its words, and none shows a value of the payload."""
+"""Each reason for waiting has a sentence, without values of the payload."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_each_reason_to_wait_has_a_sentence(reason: Wait) -> None:
     assert short_reason(Waiting(reason))
 
 
-def test_the_sentences_name_what_ends_the_wait() -> None:
+def test_each_sentence_names_what_ends_the_wait() -> None:
     paused = Hold(HoldKind.TARGET, "ci", HoldCause.OPERATOR, 0)
     disabled = Hold(HoldKind.RULE, "r", HoldCause.FILE, 0)
 

@@ -1,4 +1,4 @@
-"""From bytes to a payload."""
+"""The bytes of a body become a payload."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_a_body_is_parsed_by_its_content_type(body: bytes, content_type: str | N
     assert form == (content_type == FORM)
 
 
-def test_a_source_can_take_its_payload_from_a_form_field() -> None:
+def test_a_source_can_use_a_form_field_as_its_payload() -> None:
     body = b"payload=%7B%22a%22%3A1%7D&other=x"
 
     assert parse_payload(body, FORM, json_field="payload") == ({"a": 1}, False)

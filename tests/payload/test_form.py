@@ -1,4 +1,4 @@
-"""Forms, in any charset."""
+"""Forms are decoded in any charset."""
 
 import codecs
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def test_percent_encoded_bytes_are_in_the_forms_charset(charset: str, body: byte
     assert form
 
 
-def test_json_in_a_form_is_in_the_forms_charset_too() -> None:
+def test_json_in_a_form_uses_the_charset_of_the_form() -> None:
     body = b"payload=" + quote_plus('{"a": "ö"}', encoding="latin-1").encode()
 
     assert parse_payload(body, f"{MEDIA_TYPE}; charset=latin-1", json_field="payload") == ({"a": "ö"}, False)
@@ -77,11 +77,11 @@ def test_bytes_that_look_like_a_form_are_recognized(body: bytes) -> None:
     "body",
     [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n&b=2", b"--x\r\na=1"],
 )
-def test_bytes_that_do_not_look_like_a_form_are_not(body: bytes) -> None:
+def test_other_bytes_are_not_recognized_as_a_form(body: bytes) -> None:
     assert not is_form(body)
 
 
-def test_unknown_charsets_leave_nothing_in_memory() -> None:
+def test_unknown_charsets_do_not_grow_a_cache() -> None:
     import encodings
 
     before = len(encodings._cache)
@@ -119,7 +119,7 @@ def test_both_decoders_give_the_same_bytes(decode: Callable[[bytes], bytes]) -> 
     assert decode(b"a=%3d%C3%a4 \n%20=\n\x00") == b"a==\xc3\xa4 \n =\n\x00"
 
 
-def test_the_quick_decoder_is_used_only_while_it_is_right() -> None:
+def test_the_quick_decoder_is_used_only_while_it_decodes_correctly() -> None:
     def raises(_: bytes) -> bytes:
         raise ValueError
 

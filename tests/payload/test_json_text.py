@@ -1,4 +1,4 @@
-"""JSON as senders write it: broken Unicode is mended, and no text takes more than its share of memory or time."""
+"""JSON of senders: broken Unicode is replaced, and memory and time have limits."""
 
 import json
 
@@ -28,7 +28,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
         (rb'["\\ud83d\ude00", "\\\\ud83d"]', [f"\\ud83d{UNKNOWN}", "\\\\ud83d"]),
         (b'"J\xf6rg"', f"J{UNKNOWN}rg"),
         (b'{"\xff": "\\ud83d"}', {UNKNOWN: UNKNOWN}),
-        (b'"\xed\xa0\xbd"', UNKNOWN * 3),  # half a pair, written as if it were UTF-8
+        (b'"\xed\xa0\xbd"', UNKNOWN * 3),  # a lone surrogate, encoded as if it were UTF-8
     ],
 )
 def test_broken_unicode_becomes_u_fffd(text: bytes, value: object) -> None:
@@ -59,7 +59,7 @@ def test_only_lone_surrogates_are_replaced(text: str) -> None:
 
     found = read_json(json.dumps({text: [text]}).encode(), "the body")
 
-    # Which bytes of UTF-16 a decoder replaces together differs; what is whole does not.
+    # Decoders differ in how many characters replace broken bytes, so only the other characters are compared.
     ((key, values),) = found.items()
     assert values == [key]
     assert key.replace(UNKNOWN, "") == whole.replace(UNKNOWN, "")
@@ -69,7 +69,7 @@ def test_only_lone_surrogates_are_replaced(text: str) -> None:
     ("item", "values"),
     [(b"[]", 1), (b"{}", 1), (b"1", 1), (b'""', 1), (b'{"a":[]}', 2), (rb'"[,{\"\\"', 1), (b'[{"a":{}}]', 3)],
 )
-def test_values_of_each_kind_are_taken_up_to_the_limit(
+def test_values_of_each_kind_are_accepted_up_to_the_limit(
     monkeypatch: pytest.MonkeyPatch, item: bytes, values: int
 ) -> None:
     monkeypatch.setattr(json_text, "MAX_VALUES", 10_000)
@@ -85,7 +85,7 @@ def test_values_of_each_kind_are_taken_up_to_the_limit(
     assert len(read_json(text(items + 1), "the body", bounded=False)) == items + 1
 
 
-def test_a_million_values_are_taken_and_more_are_not() -> None:
+def test_a_million_values_are_accepted_and_more_are_refused() -> None:
     assert len(read_json(b"[" + b"[]," * (MAX_VALUES - 2) + b"[]]", "the body")) == MAX_VALUES - 1
     with pytest.raises(PayloadError, match="the body holds more than 1,000,000 values"):
         read_json(b"[" + b"[]," * (MAX_VALUES - 1) + b"[]]", "the body")
@@ -116,7 +116,7 @@ def test_too_many_lone_surrogates_are_refused() -> None:
         (b"\\" * 5_000_001 + b"ud83d", "is not valid JSON"),
     ],
 )
-def test_hostile_texts_end_in_an_error(text: bytes, reason: str) -> None:
+def test_hostile_texts_give_an_error(text: bytes, reason: str) -> None:
     with pytest.raises(PayloadError, match=reason):
         read_json(text, "the body")
 

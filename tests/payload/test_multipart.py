@@ -1,4 +1,4 @@
-"""multipart/form-data becomes a mapping: fields are texts, files are described."""
+"""multipart/form-data becomes a mapping of fields, which are texts, and files, which are described."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("content_type", [TYPE, 'Multipart/Form-Data; charset=utf-8; boundary="xyz"'])
-def test_parts_are_a_mapping(content_type: str) -> None:
+def test_parts_become_a_mapping(content_type: str) -> None:
     found = read_declared(BODY, content_type)
 
     assert (found.format, found.payload, found.texts) == (Format.MULTIPART, FOUND, True)
@@ -76,7 +76,7 @@ def test_json_in_a_field_becomes_the_payload() -> None:
         b"--xyz\nContent-Disposition: form-data; name=a\n\n1\n--xyz--",
     ],
 )
-def test_broken_multipart_is_refused_where_it_is_declared(body: bytes) -> None:
+def test_a_broken_body_that_is_declared_as_multipart_is_refused(body: bytes) -> None:
     with pytest.raises(PayloadError):
         read_declared(body, TYPE)
     assert read_declared(body, TYPE, bounded=False).format is Format.TEXT
@@ -86,7 +86,7 @@ def test_broken_multipart_is_refused_where_it_is_declared(body: bytes) -> None:
 @pytest.mark.parametrize(
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=", f'{TYPE[:-3]}"{"x" * 80}"']
 )
-def test_a_boundary_is_needed(content_type: str) -> None:
+def test_multipart_without_a_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(PayloadError, match="not valid multipart/form-data"):
         read_declared(b"x", content_type)
 
@@ -121,7 +121,7 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
         assert time.process_time() - began < 10, bomb[:100]
 
 
-def test_a_large_file_is_described_and_not_kept() -> None:
+def test_a_large_file_is_described_and_its_content_is_not_kept() -> None:
     body = part("x" * 4_000_000, 'Content-Disposition: form-data; name="f"; filename="f"') + b"--xyz--"
 
     assert read_declared(body, TYPE).payload == {"f": {"filename": "f", "content_type": "", "size": 4_000_000}}

@@ -1,4 +1,4 @@
-"""XML becomes a mapping; what could harm does not get in."""
+"""XML becomes a mapping. Harmful XML is refused."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ ORDER = b'<?xml version="1.0"?><order id="7"><item>a</item><item>b &amp; c</item
         ("<?xml version='1.0' encoding='windows-1252'?><a>€</a>".encode("cp1252"), {"a": "€"}),
     ],
 )
-def test_xml_is_a_mapping(text: bytes, found: Any) -> None:
+def test_xml_becomes_a_mapping(text: bytes, found: Any) -> None:
     assert read_xml(text) == found
     assert read_signed(text, "application/json" if text[:1] == b"<" else None).payload == found
     assert read_declared(text, "application/soap+xml").payload == found
@@ -45,7 +45,7 @@ def test_the_charset_of_the_content_type_is_used() -> None:
     "text",
     [b"<a>", b"<a></b>", b"<a/><b/>", b"<a b=1/>", b"<a>&x;</a>", b"<a>\xff</a>", b"<a>\x00</a>", b'<?xml version="1.0" encoding="rot13"?><a/>'],
 )  # fmt: skip
-def test_malformed_text_is_not_xml(text: bytes) -> None:
+def test_malformed_xml_is_refused(text: bytes) -> None:
     with pytest.raises(NotXml) as caught:
         read_xml(text)
 
@@ -91,7 +91,7 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
 
 
 def test_events_that_an_earlier_version_read_as_text_stay_readable() -> None:
-    """An earlier version stored XML as text, also XML that is refused now."""
+    """An earlier version stored XML as text, including XML that is now refused."""
     for text in (LAUGHS, b"<a>"):
         assert read_declared(text, "text/xml", bounded=False).payload == text.decode()
         assert read_signed(text, "text/xml", bounded=False).payload == text.decode()

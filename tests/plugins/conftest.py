@@ -1,4 +1,4 @@
-"""The package of docs/extending.md, and others that are broken, built and installed into folders of their own."""
+"""Fixtures that build and install the plugin package of docs/extending.md, and broken ones, into folders."""
 
 import os
 import re
@@ -17,12 +17,12 @@ _FILES = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
 def documented_files() -> dict[str, str]:
-    """The files that the page has its reader write."""
+    """The files that the page tells its reader to write."""
     return dict(_FILES.findall(PAGE.read_text()))
 
 
 def built(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the files, build a wheel of them and install it, all without an index; gives the folder to put on the path."""
+    """Write the files, build a wheel, and install it without a package index. Return the folder for the module path."""
     source, target = folder / "source", folder / "installed"
     for name, text in files.items():
         file = source / name
@@ -37,7 +37,7 @@ def built(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def written(folder: Path, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> Path:
-    """Modules with the metadata of an installed package, by entry points' groups; gives the folder for the path."""
+    """Write modules with the metadata of an installed package. Return the folder for the module path."""
     folder.mkdir(parents=True)
     for name, text in modules.items():
         (folder / f"{name}.py").write_text(text)
@@ -53,13 +53,13 @@ def written(folder: Path, points: Mapping[str, Mapping[str, str]], modules: Mapp
 
 @pytest.fixture(scope="session")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the page's package is installed."""
+    """The folder with the installed package of the page."""
     return built(tmp_path_factory.mktemp("acme"), documented_files())
 
 
 @pytest.fixture(scope="session")
 def program_with() -> Iterator[Callable[[Path], str]]:
-    """Gives a program that has the plugins of a folder. The first call for a folder starts an interpreter, which is forked."""
+    """Return a function that gives a program with the plugins of a folder. Its first call starts an interpreter."""
     started: dict[Path, Preloaded] = {}
 
     def program(path: Path) -> str:

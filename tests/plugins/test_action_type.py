@@ -1,4 +1,4 @@
-"""An action type says all that the rest of the program knows of it: a new one works everywhere by its own words."""
+"""An action type declares everything that the program needs to know of it, so that a new type works everywhere."""
 
 import ast
 import contextlib
@@ -42,7 +42,7 @@ ROUTER = Path(__file__).parents[2] / "router"
 
 
 class BellOptions(Options):
-    """Ring a bell."""
+    """The options of the action `bell`."""
 
     times: int = Field(default=1, description="How often.")
     pin: int | None = Field(default=None, description="The bell's PIN.")
@@ -50,7 +50,7 @@ class BellOptions(Options):
 
 @dataclass(frozen=True)
 class BellAction:
-    """Rings a bell, and gives the number of rings so far as its status."""
+    """Rings a bell. Its status is the number of rings so far."""
 
     target: TargetSpec
     times: int
@@ -68,7 +68,7 @@ class BellAction:
 
 @dataclass
 class Bell:
-    """What attempts share."""
+    """The resource that attempts share."""
 
     rings: int = 0
     is_open: bool = True
@@ -142,7 +142,7 @@ def _event() -> Event:
         ("{bell: {times: 1}, retry: {on: [network]}}", "found network, a cause that can't happen here"),
     ],
 )
-def test_messages_about_a_new_type_use_its_words(actions: str, message: str) -> None:
+def test_messages_about_a_new_type_use_its_terms(actions: str, message: str) -> None:
     found = _problems(actions)
 
     assert any(message in text for text in found), found
@@ -208,19 +208,19 @@ def test_a_new_type_is_delivered_with_its_resources_and_shown_in_lists(tmp_path:
     assert [one["type"] for one in json.loads(listed.output)] == ["bell"]
 
 
-def test_a_status_keeps_its_word_when_its_action_type_is_gone() -> None:
+def test_a_status_is_still_named_when_its_action_type_is_gone() -> None:
     assert (status_word("bell"), status_prefix("bell")) == ("rings", "rung ")
     assert (status_word("command"), status_prefix("command")) == ("exit code", "exit ")
     assert (status_word("removed"), status_prefix("removed")) == ("status", "")
 
 
-def test_no_other_module_writes_the_name_of_a_type() -> None:
-    """A place elsewhere that asks for a name would have to be changed for each new type."""
+def test_no_module_outside_of_actions_contains_the_name_of_a_type() -> None:
+    """Such a place would need a change for each new type."""
     names = {name for name in ACTIONS if name != "bell"}
     found = [
         f"{path.relative_to(ROUTER)}:{node.lineno}"
         for path in sorted(ROUTER.rglob("*.py"))
-        # An importer writes rules of the one type that the other tool has.
+        # An importer writes rules with the one type that the other tool has.
         if path.relative_to(ROUTER).parts[0] != "actions" and path.relative_to(ROUTER).parts[:2] != ("cli", "importers")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in names
@@ -229,7 +229,7 @@ def test_no_other_module_writes_the_name_of_a_type() -> None:
     assert found == []
 
 
-def test_no_other_room_imports_a_type() -> None:
+def test_no_room_but_actions_imports_a_type() -> None:
     modules = re.compile(r"router\.actions\.(?:forward|command|append)\b")
     users = {str(path.relative_to(ROUTER)) for path in ROUTER.rglob("*.py") if modules.search(path.read_text())}
 

@@ -1,4 +1,4 @@
-"""docs/extending.md is true: its package is built, installed, and runs in a real daemon."""
+"""The package of docs/extending.md is built, installed and run in a real daemon."""
 
 import importlib
 import inspect
@@ -54,7 +54,7 @@ class _Inbox(MessageHandler):
 
 @pytest.fixture
 def smtp() -> Iterator[tuple[int, _Inbox]]:
-    """A real SMTP server: its port and what it got."""
+    """Run a real SMTP server. Yields its port and its received messages."""
     inbox = _Inbox()
     port = free_port()
     controller = Controller(inbox, hostname="127.0.0.1", port=port, ready_timeout=60)
@@ -75,19 +75,19 @@ def _run(folder: Path, program: str, *arguments: str | Path, **more: str) -> sub
 
 @pytest.fixture(scope="session")
 def acme_program(acme: Path, program_with: Callable[[Path], str]) -> str:
-    """The program with the page's plugins."""
+    """The program with the plugins of the page."""
     return program_with(acme)
 
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the plugins that can't be used."""
+    """A folder with plugins that can't be used."""
     return written(tmp_path_factory.mktemp("broken") / "path", BROKEN, MODULES)
 
 
 @pytest.fixture(scope="session")
 def broken_program(broken: Path, program_with: Callable[[Path], str]) -> str:
-    """The program with the plugins that can't be used."""
+    """The program with plugins that can't be used."""
     return program_with(broken)
 
 
@@ -113,7 +113,7 @@ def test_the_documented_package_verifies_events_and_sends_mail(
     assert [(one["name"], one["error"]) for one in status["process"]["plugins"]] == [("mail", None), ("acme", None)]
 
 
-def test_commands_know_the_plugin(acme_program: str, tmp_path: Path) -> None:
+def test_commands_work_with_the_plugin(acme_program: str, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES.format(port=25))
     (tmp_path / "alarm.json").write_text('{"level": "alarm", "title": "Disk\\nfull", "text": "x"}')
 
@@ -135,7 +135,7 @@ def test_commands_know_the_plugin(acme_program: str, tmp_path: Path) -> None:
             jsonschema.validate(rules, schema)
 
 
-def test_errors_in_a_plugin_s_options_have_their_place(acme_program: str, tmp_path: Path) -> None:
+def test_the_error_for_an_option_of_a_plugin_names_its_place(acme_program: str, tmp_path: Path) -> None:
     text = (
         RULES.format(port=25).replace("ops@example.com", "ops").replace("tls: none", "tls: non\n          usrname: x")
     )
@@ -248,7 +248,7 @@ REASONS = {
 }
 
 
-def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
+def test_unusable_plugins_are_reported_and_nothing_else_fails(
     start: Start, eventually: Wait, broken_program: str, tmp_path: Path
 ) -> None:
     good = "sources: {open: {verify: none}, shut: {verify: {scheme: shut}}}\nrules: [{name: r, source: open, actions: [append: out/x.jsonl]}]\nunmatched: [append: out/y]\n"
@@ -256,7 +256,7 @@ def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
 
     assert daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"}).status == 202
     eventually((tmp_path / "out" / "x.jsonl").exists)
-    assert daemon.post("/hooks/shut", b"{}", {}).status == 503  # a scheme that fails lets nobody in
+    assert daemon.post("/hooks/shut", b"{}", {}).status == 503  # a source with a failing scheme accepts nothing
     checked = _run(tmp_path, broken_program, "check", "--strict")
     status = _run(tmp_path, forked_program(), "status", "--store", f"sqlite:{daemon.store}").stdout
     logged = {one["name"]: one["error"] for one in daemon.lines if one["message"] == "plugin can't be used"}
@@ -281,7 +281,7 @@ def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
         ("wild: {how: leave}", "the plugin of broken-plugins 2.0 fails: SystemExit: 3"),
     ],
 )
-def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(
+def test_the_error_for_a_rule_with_an_unusable_plugin_says_why(
     broken_program: str, tmp_path: Path, rule: str, problem: str
 ) -> None:
     text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{{rule}}}]}}]\n"
@@ -331,7 +331,7 @@ def test_an_exception_of_a_plugin_does_not_stop_other_deliveries(
     assert found["text"].startswith("a long long") and len(found["text"]) == 500
 
 
-def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, acme_program: str, tmp_path: Path) -> None:
+def test_only_the_deliveries_of_a_removed_plugin_fail(start: Start, acme_program: str, tmp_path: Path) -> None:
     text = (
         "sources: {open: {verify: none}}\ndefaults: {retry: {initial: 1h}}\nrules:\n  - name: r\n    actions:\n"
         "      - mail: {host: 127.0.0.1, port: 1, tls: none, sender: a@b, to: [a@b], subject: s, text: t}\n"
@@ -359,14 +359,14 @@ def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, acme_program: s
     assert daemon.wait_for_line("attempt settled", action="append")["state"] == "succeeded"
 
 
-def test_every_name_that_plugins_may_rely_on_is_there_and_says_what_it_is() -> None:
+def test_every_documented_name_for_plugins_exists_and_has_a_docstring() -> None:
     table = re.findall(r"^\| `(router\.[\w.]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
     assert len(table) >= 15
     for module, cell in table:
         found = importlib.import_module(module)
         for name, members in re.findall(r"`(\w+)`(?: \(([^)]*)\))?", cell):
             if name.islower() and not hasattr(found, name):
-                continue  # a member, which stands in parentheses after its class
+                continue  # a member is written in parentheses after its class
             value = getattr(found, name)
             if inspect.isclass(value) or inspect.isfunction(value):
                 assert inspect.getdoc(value), f"{module}.{name}"
@@ -374,5 +374,5 @@ def test_every_name_that_plugins_may_rely_on_is_there_and_says_what_it_is() -> N
                 assert hasattr(value, member) or member in value.__dataclass_fields__, f"{module}.{name}.{member}"
 
 
-def test_no_key_of_an_action_can_be_a_plugin_s_name() -> None:
+def test_a_plugin_can_not_have_the_name_of_a_key_of_actions() -> None:
     assert set(ACTION_KEYS) <= RESERVED

@@ -1,4 +1,4 @@
-"""Calls from other threads reach the loop in order, with few wake-ups; a caller may stop waiting."""
+"""Calls from other threads reach the loop in order and with few wake-ups. A caller may stop waiting."""
 
 import asyncio
 import threading
@@ -32,7 +32,7 @@ def test_messages_before_the_loop_starts_need_one_wake_up() -> None:
 
         thread = threading.Thread(target=speak)
         thread.start()
-        thread.join()  # the loop can't listen meanwhile
+        thread.join()  # the join blocks the loop
         await asyncio.wait_for(done, 10)
 
         assert heard == list(range(100))

@@ -1,4 +1,4 @@
-"""Turns of the interpreter are short while anybody is answered on the admin listener, and usual afterwards."""
+"""The switch interval of threads is short while the admin listener answers, and the usual one afterwards."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ from tests.admin.conftest import TOKEN, Admin, admin
 __all__ = ["admin"]
 
 
-def test_the_last_thread_brings_the_usual_turns_back() -> None:
+def test_the_last_thread_restores_the_usual_switch_interval() -> None:
     usual = sys.getswitchinterval()
     inside, leave = threading.Event(), threading.Event()
 
@@ -37,7 +37,7 @@ def test_the_last_thread_brings_the_usual_turns_back() -> None:
     assert sys.getswitchinterval() == usual
 
 
-def test_a_request_to_the_admin_listener_has_short_turns(admin: Admin) -> None:
+def test_the_switch_interval_is_short_during_a_request_to_the_admin_listener(admin: Admin) -> None:
     usual, seen = sys.getswitchinterval(), []
 
     def scrape(_: str) -> Reply:

@@ -1,4 +1,4 @@
-"""Calls that block run beside the loop."""
+"""Blocking calls run in threads beside the loop."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ def _run(body: Callable[[Threads], Any], most: int = 2) -> Any:
     return asyncio.run(main())
 
 
-def test_a_call_gives_its_result_or_its_error() -> None:
+def test_a_call_returns_its_result_or_raises_its_error() -> None:
     async def body(threads: Threads) -> list[int]:
         with pytest.raises(ZeroDivisionError):
             await threads.call("a", divmod, 1, 0)
@@ -54,7 +54,7 @@ def test_a_hanging_call_blocks_neither_other_calls_nor_shutdown() -> None:
         result = await threads.call("a", sum, (1, 2))
         assert threads.under_way("dead") == 1
         hanging.cancel()
-        assert threads.under_way("dead") == 1  # it goes on all the same
+        assert threads.under_way("dead") == 1  # the call continues
         return result
 
     assert _run(body) == 3

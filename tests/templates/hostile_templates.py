@@ -1,6 +1,6 @@
-"""Templates that are as much work as a small payload can make them, for every filter, test and operator there is.
+"""Templates that do as much work as possible with a small payload, for every filter, test and operator.
 
-Generated from what the sandbox lists, so that a filter that is added is tried too.
+They are generated from the sandbox's lists, so that new filters are tried too.
 """
 
 import inspect
@@ -113,14 +113,14 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Hostile:
-    """One template, and the filter, test or operator that it is about."""
+    """A template, and the filter, test or operator that it tries."""
 
     about: str
     text: str
 
 
 def hostile() -> Iterator[Hostile]:
-    """All of them: each filter and test on each value, with each of its arguments being something bad."""
+    """All hostile templates: each filter and test on each value, with bad arguments."""
     yield from _calls("| ", FILTERS)
     yield from _calls("is ", TESTS)
     for operator in OPERATORS:
@@ -134,7 +134,7 @@ def hostile() -> Iterator[Hostile]:
 def _calls(sign: str, functions: Mapping[str, Callable[..., Any]]) -> Iterator[Hostile]:
     for name, function in functions.items():
         if not name.isidentifier():
-            continue  # the same as one with a name
+            continue  # an operator, which a named test covers
         for arguments in dict.fromkeys(_arguments(name, function)):
             for value in VALUES:
                 written = f"{sign}{name}({arguments})"
@@ -149,7 +149,7 @@ def _calls(sign: str, functions: Mapping[str, Callable[..., Any]]) -> Iterator[H
 
 
 def _arguments(name: str, function: Callable[..., Any]) -> Iterator[str]:
-    """What stands in the brackets: nothing, one bad argument, and all bad at once."""
+    """The arguments of the call: none, one bad argument, or only bad ones."""
     yield from KINDS.get(name, ())
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -1,4 +1,4 @@
-"""A filter that gets wrong arguments is refused when the rules load, and the error lists those that it takes."""
+"""A filter with wrong arguments is refused when the rules load. The error lists its arguments."""
 
 import inspect
 
@@ -10,7 +10,7 @@ from router.templates.filters import FILTERS
 
 
 def test_the_context_is_not_listed_as_an_argument() -> None:
-    """Jinja hands it over; a template can't write it."""
+    """Jinja passes the context; a template can't."""
     strict = [
         name
         for name, function in FILTERS.items()

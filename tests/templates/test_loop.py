@@ -1,4 +1,4 @@
-"""Templates read the documented attributes of `loop`, whichever class Jinja gives it."""
+"""Templates can read the documented attributes of `loop`, whatever its class in Jinja."""
 
 import jinja2.runtime
 import pytest
@@ -42,6 +42,6 @@ def test_an_attribute_that_the_loop_lacks_is_missing(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["_iterable", "__class__", "cycle", "changed", "previtem", "depth"])
-def test_no_other_attribute_of_a_loop_can_be_read(name: str) -> None:
+def test_other_attributes_of_a_loop_can_not_be_read(name: str) -> None:
     with pytest.raises((RenderError, TemplateError)):
         _render("{% for x in payload %}{{ loop.NAME }}{% endfor %}".replace("NAME", name))

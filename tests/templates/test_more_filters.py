@@ -1,4 +1,4 @@
-"""Filters that code, look for patterns, and write times and money: their results, and their bounds."""
+"""Filters for encodings, patterns, times and money: their results and limits."""
 
 import base64
 import hashlib
@@ -126,7 +126,7 @@ def test_each_filter_gives_the_documented_result(text: str, result: str) -> None
     ],
 )
 def test_the_error_for_a_wrong_value_names_the_filter(text: str, message: str) -> None:
-    with pytest.raises((RenderError, TemplateError)) as caught:  # a constant is tried when the rules load
+    with pytest.raises((RenderError, TemplateError)) as caught:  # a constant is evaluated when the rules load
         render(f"{{{{ {text} }}}}")
 
     assert message in str(caught.value)
@@ -228,7 +228,7 @@ def test_work_on_hostile_values_is_bounded(text: str) -> None:
     seconds = time.process_time() - began
 
     assert len(made) <= budget.longest_text
-    # A step is some 0.2 µs; ten times that on a slow machine, and half a second for what is not counted.
+    # A step takes some 0.2 µs, on a slow machine ten times as long. Half a second is for work that is not counted.
     assert seconds < (before - budget.left) * 2e-6 + 0.5
 
 

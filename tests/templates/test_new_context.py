@@ -1,4 +1,4 @@
-"""The context of a rendering is made quickly only where that gives what Jinja's documented way gives."""
+"""The quick constructor of a rendering's context is used only if it gives the same as Jinja's documented way."""
 
 from typing import Any
 

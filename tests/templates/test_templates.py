@@ -1,4 +1,4 @@
-"""Templates read what they name and nothing else."""
+"""Templates can read only the values that they name, and have limits."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ def _render(text: str) -> str:
         ("plain $ text", "plain $ text"),
         ("{{ payload.ref }}", "refs/heads/main"),
         ("a {{ payload.ref }} b\n", "a refs/heads/main b\n"),
-        ("{{ payload.items }}", "[1,2]"),  # the field, not a method
+        ("{{ payload.items }}", "[1,2]"),  # a field of this name, not the method
         ("{{ payload.nested.keys }}", "mine"),
         ("{{ payload.nested['a b'] }}", "c"),
         ("{{ payload.flag }}", "true"),
@@ -171,7 +171,7 @@ def test_a_template_renders(text: str, result: str) -> None:
         ("{{ [payload.number ** 60] }}", "beyond 64 bits"),
     ],
 )
-def test_a_template_that_fails_names_the_field_and_no_value(text: str, message: str) -> None:
+def test_the_error_of_a_template_names_the_field_and_no_value(text: str, message: str) -> None:
     with pytest.raises(RenderError) as caught:
         _render(text)
 
@@ -305,7 +305,7 @@ PARSED = json.loads(BODY)
 
 
 def _bounded(case: Hostile, budget: RenderBudget) -> int:
-    """The characters that a hostile template made; none when it was refused or given up."""
+    """The number of characters that a hostile template makes, or 0 if it is refused or stopped."""
     values = Context({**VALUES.values, "payload": PARSED}, budget)
     try:
         made = compile_template(case.text, secrets=[]).render(values)
@@ -320,8 +320,8 @@ for _case in hostile():
 
 
 @pytest.mark.parametrize("about", sorted(BY_SUBJECT))
-def test_every_filter_test_and_operator_has_a_bound(about: str) -> None:
-    """At most so many steps, characters and bytes; without bounds one of these takes minutes, or gigabytes."""
+def test_the_work_of_every_filter_test_and_operator_is_limited(about: str) -> None:
+    """Without limits on steps, characters and bytes, some of these templates take minutes or gigabytes."""
     cases = BY_SUBJECT[about]
     for case in cases[:: max(1, len(cases) // number_of_examples(30))]:
         budget = RenderBudget(inline=True)
@@ -331,7 +331,7 @@ def test_every_filter_test_and_operator_has_a_bound(about: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_template_has_a_bound(shape: str) -> None:
+def test_the_work_of_every_kind_of_template_is_limited(shape: str) -> None:
     budget = RenderBudget(len(BODY))
     tracemalloc.start()
     try:
@@ -344,7 +344,7 @@ def test_every_shape_of_template_has_a_bound(shape: str) -> None:
     assert most < 60_000_000
 
 
-def test_the_error_for_too_much_work_names_fields_and_bound_and_no_value() -> None:
+def test_the_error_for_too_much_work_names_fields_and_limit_and_no_value() -> None:
     with pytest.raises(TooMuchWork) as caught:
         _render("{{ payload.ref | center(payload.number * 9000000) }}")
 
@@ -354,7 +354,7 @@ def test_the_error_for_too_much_work_names_fields_and_bound_and_no_value() -> No
     )
 
 
-def test_all_templates_of_an_attempt_share_their_bound() -> None:
+def test_all_templates_of_an_attempt_share_one_limit() -> None:
     budget = RenderBudget()
     tree = compile_tree(
         ["{% for a in payload.many %}{% for b in payload.many %}{{ a }}{% endfor %}{% endfor %}"] * 99, secrets=[]
@@ -364,7 +364,7 @@ def test_all_templates_of_an_attempt_share_their_bound() -> None:
         render_tree(tree, Context(VALUES.values, budget))
 
 
-def test_a_large_event_may_be_written_whole() -> None:
+def test_a_template_may_write_a_whole_large_event() -> None:
     payload = {"text": "x" * 9_000_000, "items": [{"a": i} for i in range(100_000)]}
     budget = RenderBudget(len(json.dumps(payload)))
 
@@ -375,7 +375,7 @@ def test_a_large_event_may_be_written_whole() -> None:
     assert len(made) > 19_000_000
 
 
-def test_a_long_list_is_sorted_in_pieces_as_python_sorts_it() -> None:
+def test_a_long_list_is_sorted_in_pieces_in_the_same_order_as_by_python() -> None:
     rows = [{"k": i * 7919 % 101, "i": i} for i in range(5_000)]
     for reverse in ("false", "true"):
         template = f"{{{{ payload | sort({reverse}, attribute='k') | map(attribute='i') | list }}}}"
@@ -401,7 +401,7 @@ def test_a_long_rendering_goes_to_a_thread_and_a_short_one_does_not() -> None:
     assert where("{% for a in payload.many %}{% for b in payload.many %}{{ a }}{% endfor %}{% endfor %}") == "render"
 
 
-def test_the_number_of_queued_renderings_is_bounded() -> None:
+def test_the_number_of_queued_renderings_is_limited() -> None:
     begun, go_on = threading.Event(), threading.Event()
     thread = RenderThread("one", 1)
 
@@ -420,7 +420,7 @@ def test_the_number_of_queued_renderings_is_bounded() -> None:
         refused.result(60)
 
 
-def test_a_filter_that_a_later_jinja_has_is_refused_until_it_is_listed() -> None:
+def test_a_filter_of_a_later_jinja_is_refused_until_it_is_listed() -> None:
     jinja = jinja2.Environment(autoescape=True)
     jinja.filters["later"] = str
     left_out = set(jinja.filters) - set(FILTERS)

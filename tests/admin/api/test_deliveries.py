@@ -1,4 +1,4 @@
-"""Deliveries by the API: listed in pages, shown, made again, given up, as the commands do it."""
+"""The API of deliveries lists, shows, replays and cancels them, as the commands do."""
 
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +146,7 @@ def test_an_unknown_id_gets_a_404_that_does_not_repeat_it(admin: Admin, id_: str
     assert "OR 1" not in answer.json["detail"]
 
 
-def test_a_replay_by_filter_takes_dead_deliveries(admin: Admin, settle: Settle) -> None:
+def test_a_replay_by_filter_replays_dead_deliveries(admin: Admin, settle: Settle) -> None:
     admin.receive({"ref": "main"})
     admin.receive({"ref": "main"})
     settle(State.DEAD)
@@ -183,7 +183,7 @@ def test_a_replay_by_ids_lists_skipped_and_unknown_ids(admin: Admin, settle: Set
     assert again["deliveries"] == [succeeded]
 
 
-def test_a_cancel_by_filter_takes_pending_deliveries(admin: Admin) -> None:
+def test_a_cancel_by_filter_cancels_pending_deliveries(admin: Admin) -> None:
     admin.receive({"ref": "main"})
     admin.receive({"a": 1})
 
@@ -259,7 +259,7 @@ def test_the_error_for_an_unknown_key_suggests_the_nearest_key(admin: Admin) -> 
 def test_a_long_replay_can_be_continued_by_its_cursor(
     admin: Admin, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for succeeded deliveries, which the same filter finds again after their replay."""
+    """Also for succeeded deliveries, which the filter finds again after their replay."""
     for _ in range(1_200):
         admin.receive({"ref": "main"})
     settle(State.SUCCEEDED)
@@ -275,7 +275,7 @@ def test_a_long_replay_can_be_continued_by_its_cursor(
         assert page["more"] is (cursor is not None)
         if not page["more"]:
             break
-        admin.receive({"ref": "main"})  # what comes meanwhile is not meant
+        admin.receive({"ref": "main"})  # deliveries that arrive meanwhile are not replayed
 
     assert (sorted(done), calls) == (wanted, 3)
 

@@ -1,4 +1,4 @@
-"""Events by the API: listed in pages, shown, explained, delivered again, planned again."""
+"""The API of events lists, shows, explains, replays and reroutes them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,7 +57,7 @@ def test_a_binary_body_is_shown_as_base64(admin: Admin) -> None:
     assert admin.get(f"/api/events/{event}", "body=true")["body_base64"] == "/wA="
 
 
-def test_an_event_is_found_by_the_beginning_of_its_id_by_last_and_by_a_delivery(admin: Admin) -> None:
+def test_an_event_can_be_named_by_the_beginning_of_its_id_by_last_or_by_a_delivery(admin: Admin) -> None:
     event = admin.receive({"ref": "main"})
     delivery = admin.get(f"/api/events/{event}")["deliveries"][0]["id"]
 
@@ -87,7 +87,7 @@ def test_an_unknown_id_gets_a_404(admin: Admin) -> None:
         assert admin.ask("GET", path).status == 404
 
 
-def test_an_explanation_says_why_and_masks_secrets(admin: Admin) -> None:
+def test_an_explanation_has_the_reasons_and_masks_secrets(admin: Admin) -> None:
     shown = admin.get(f"/api/events/{admin.receive({'ref': 'main'})}/explain")
 
     assert shown["matched"] == ["deploy main"]
@@ -134,7 +134,7 @@ def test_an_event_that_current_rules_cannot_parse_gets_a_422(admin: Admin, tmp_p
     assert "can't be parsed" in answer.json["detail"]
 
 
-def test_a_replay_takes_every_delivery_of_an_event(admin: Admin, settle: Settle) -> None:
+def test_a_replay_of_an_event_replays_all_its_deliveries(admin: Admin, settle: Settle) -> None:
     event = admin.receive({"ref": "main"})
     settle(State.DEAD)
 
@@ -274,7 +274,7 @@ def test_a_search_that_ends_early_is_continued_with_its_cursor(admin: Admin, mon
     assert ([event["id"] for event in found], scanned) == ([wanted], 5)
 
 
-def test_deliveries_are_found_by_what_their_event_holds(admin: Admin) -> None:
+def test_deliveries_are_found_by_the_payload_of_their_event(admin: Admin) -> None:
     one = admin.receive({"ref": "main", "n": 7}, dedupe_key='"d-1"')
     admin.receive({"ref": "main", "n": 8})
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document in docs/ is what the code makes, and says of every endpoint all that it takes and answers."""
+"""The OpenAPI document in docs/ is current, and describes every parameter and answer of each endpoint."""
 
 import json
 import re
@@ -21,11 +21,11 @@ API = (ROOT / "docs" / "api.md").read_text()
 
 
 def test_the_documented_openapi_file_matches_the_code() -> None:
-    """When it is not: `webhook-router openapi > docs/openapi.json`."""
+    """To update it: `webhook-router openapi > docs/openapi.json`."""
     assert json.loads((ROOT / "docs" / "openapi.json").read_text()) == document(ENDPOINTS)
 
 
-def test_openapi_operations_and_endpoints_are_the_same() -> None:
+def test_the_openapi_document_has_exactly_the_endpoints() -> None:
     operations = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 
     assert operations == {(one.method, one.path) for one in ENDPOINTS}

@@ -1,4 +1,4 @@
-"""The plan of a rules file by the API: bounded, in portions, and without effect."""
+"""The API plans a rules file in portions, within limits and without changes."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_plan_continues_where_it_stopped(admin: Admin, monkeypatch: pytest.Mon
         (CHANGED, "since=soon", 400, "not a time"),
     ],
 )
-def test_rules_that_cannot_be_planned_get_an_error(
+def test_invalid_rules_get_an_error_instead_of_a_plan(
     admin: Admin, body: bytes, query: str, status: int, said: str
 ) -> None:
     answer = admin.ask("POST", "/api/rules/plan", body, headers=YAML, query=query)

@@ -1,4 +1,4 @@
-"""Rules, targets, status and reload by the API; and a file and a request that are only looked at."""
+"""The API of rules, targets, status and reload, and its checks of a rules file and of a request."""
 
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,11 @@ def test_a_target_is_paused_and_resumed(admin: Admin) -> None:
 
     assert admin.post("/api/targets/ci/pause", {})["paused"][0]["until"] is None
     assert admin.post("/api/targets/ci/resume")["paused"] == []
-    assert admin.post("/api/targets/ci/resume")["held"] == 0  # again: nothing to do
+    assert admin.post("/api/targets/ci/resume")["held"] == 0  # a second resume has nothing to do
     assert admin.post("/api/targets/deploy%20main%2Fappend/pause", {})["target"] == "deploy main/append"
 
 
-def test_a_wrong_pause_is_refused_with_its_cure(admin: Admin) -> None:
+def test_the_error_for_a_wrong_pause_names_the_cure(admin: Admin) -> None:
     wrong = admin.ask("POST", "/api/targets/ci/pause", {"for": "soon"})
     assert (wrong.status, wrong.json["parameter"]) == (400, "for")
     assert "expected a duration above zero and up to 366d" in wrong.json["detail"]
@@ -150,7 +150,7 @@ def test_a_disabled_rule_is_listed_as_such(admin: Admin, tmp_path: Path) -> None
     assert (tested["source_disabled"], tested["deliveries"][0]["held"]) == (True, "target ci is paused")
 
 
-def test_the_status_endpoint_gives_what_the_status_command_prints(admin: Admin) -> None:
+def test_the_status_endpoint_and_the_status_command_give_the_same(admin: Admin) -> None:
     admin.receive({"ref": "main"})
 
     shown = admin.get("/api/status")

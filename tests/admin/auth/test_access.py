@@ -1,4 +1,4 @@
-"""Guesses of the admin token are limited."""
+"""The rate of wrong admin tokens is limited."""
 
 import threading
 
@@ -23,7 +23,7 @@ def _status(admin: Admin, token: str | None = TOKEN, ip: str = "127.0.0.1", **he
 def test_wrong_tokens_are_limited_to_ten_and_then_one_a_second(admin: Admin) -> None:
     assert [_status(admin, "wrong") for _ in range(11)] == [401] * 10 + [429]
 
-    answer = admin.ask("GET", "/api/status")  # the right token waits as well
+    answer = admin.ask("GET", "/api/status")  # the right token must wait too
     assert (answer.status, answer.headers["retry-after"]) == (429, "1")
 
     admin.now += 1
@@ -68,7 +68,7 @@ def test_an_ipv4_mapped_address_shares_the_limit_of_the_ipv4_address() -> None:
     assert not failures.wait("::ffff:192.0.2.2", 0.0)
 
 
-def test_all_of_loopback_is_one_address() -> None:
+def test_all_loopback_addresses_count_as_one() -> None:
     failures = FailedLogins()
     for number in range(AT_ONCE):
         failures.add(("127.0.0.1", "127.9.8.7", "::1", "::ffff:127.3.2.1")[number % 4], 0.0)
@@ -77,7 +77,7 @@ def test_all_of_loopback_is_one_address() -> None:
         assert failures.wait(address, 0.0)
 
 
-def test_guesses_of_all_addresses_together_are_limited() -> None:
+def test_wrong_tokens_of_all_addresses_together_are_limited() -> None:
     failures = FailedLogins()
     failures.succeeded("192.0.2.1")
     for number in range(ALL_AT_ONCE):
@@ -85,11 +85,11 @@ def test_guesses_of_all_addresses_together_are_limited() -> None:
         failures.add(f"10.0.{number >> 8}.{number & 255}", 0.0)
 
     assert failures.wait("192.0.2.2", 0.0) == 1
-    assert not failures.wait("192.0.2.1", 0.0)  # it had the right token
+    assert not failures.wait("192.0.2.1", 0.0)  # this address has had the right token
     assert not failures.wait("192.0.2.2", ALL_SECONDS_EACH)
 
 
-def test_addresses_with_the_right_token_are_not_remembered_without_bound() -> None:
+def test_the_number_of_remembered_addresses_with_the_right_token_is_limited() -> None:
     failures = FailedLogins()
     for number in range(3 * MAX_KNOWN):
         failures.succeeded(f"10.0.{number >> 8}.{number & 255}")
@@ -97,7 +97,7 @@ def test_addresses_with_the_right_token_are_not_remembered_without_bound() -> No
     assert len(failures._known) == MAX_KNOWN
 
 
-def test_the_number_of_remembered_addresses_is_bounded() -> None:
+def test_the_number_of_remembered_addresses_is_limited() -> None:
     failures = FailedLogins()
     for number in range(3 * MAX_ADDRESSES):
         failures.add(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
@@ -105,7 +105,7 @@ def test_the_number_of_remembered_addresses_is_bounded() -> None:
     assert len(failures._empty_until) == MAX_ADDRESSES
 
 
-def test_a_request_without_a_token_does_not_count_as_a_guess(admin: Admin) -> None:
+def test_a_request_without_a_token_does_not_count_as_a_wrong_token(admin: Admin) -> None:
     assert [_status(admin, None) for _ in range(30)] == [401] * 30
     assert _status(admin) == 200
 
@@ -156,7 +156,7 @@ def test_failures_are_logged_at_a_limited_rate_without_the_sent_token(admin: Adm
     assert "somebody" not in str(lines)
 
 
-def test_concurrent_guesses_exceed_the_limit_by_at_most_the_number_of_threads(admin: Admin) -> None:
+def test_concurrent_wrong_tokens_exceed_the_limit_by_at_most_the_number_of_threads(admin: Admin) -> None:
     statuses: list[int] = []
     threads = [
         threading.Thread(target=lambda: statuses.extend(_status(admin, "wrong") for _ in range(20))) for _ in range(8)

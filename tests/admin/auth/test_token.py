@@ -1,4 +1,4 @@
-"""Where the admin token comes from, and which ones are refused."""
+"""The sources of the admin token, and the tokens and files that are refused."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ from router.domain.errors import StartError
 GOOD = "0123456789abcdef"
 
 
-def test_the_first_start_makes_a_token_that_later_starts_keep(tmp_path: Path) -> None:
+def test_the_first_start_creates_a_token_that_later_starts_use(tmp_path: Path) -> None:
     token, path, made = kept_token(tmp_path / "store.db")
 
     assert made
@@ -51,7 +51,7 @@ def test_a_symlink_in_place_of_the_token_file_is_refused(tmp_path: Path) -> None
     with pytest.raises(StartError, match="it is a link"):
         kept_token(tmp_path / "store.db")
 
-    (tmp_path / "elsewhere").unlink()  # one that leads nowhere is not written through either
+    (tmp_path / "elsewhere").unlink()  # a dangling symlink is not followed for writing either
     with pytest.raises(StartError, match="it is a link"):
         kept_token(tmp_path / "store.db")
     assert not (tmp_path / "elsewhere").exists()
@@ -62,7 +62,7 @@ def test_a_token_file_of_another_user_is_refused(tmp_path: Path) -> None:
     _, path, _ = kept_token(tmp_path / "store.db")
     os.chown(path, 12345, 12345)
 
-    # To root's own process another user's file is another user's as well.
+    # This holds for a process of root too.
     with pytest.raises(StartError, match="another user's"):
         kept_token(tmp_path / "store.db")
 

@@ -1,4 +1,4 @@
-"""The exposition: Prometheus can read all counts, under any names."""
+"""The metrics exposition is valid for Prometheus, complete and documented."""
 
 import re
 import threading
@@ -57,7 +57,7 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass
 class Daemon:
-    """What the exposition is made of."""
+    """The parts of a daemon that the exposition reads."""
 
     store: SqliteStore
     current: CurrentRuleset
@@ -66,7 +66,7 @@ class Daemon:
     disk: Callable[[], StoreSize] = lambda: StoreSize(data=8, log=2, free=20)
     faults: StoreFaults = field(default_factory=StoreFaults)
     node: NodeCounts | None = None
-    looks: int = 0  #: how often it was asked whether requests are under way
+    looks: int = 0  #: how often the exposition asked whether requests are running
 
     def exposition(self) -> Exposition:
         sights = GaugeSources(
@@ -96,7 +96,7 @@ class Daemon:
 
 
 def samples(text: str) -> dict[Key, float]:
-    """Every sample of an exposition."""
+    """Every sample of an exposition, by name and labels."""
     found: dict[Key, float] = {}
     for family in parse(text):
         for sample in family.samples:
@@ -107,13 +107,13 @@ def samples(text: str) -> dict[Key, float]:
 
 
 def key(name: str, **labels: str) -> Key:
-    """What a sample is found by."""
+    """The name and labels of a sample."""
     return f"webhook_router_{name}", frozenset(labels.items())
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """A store, rules, and nothing counted."""
+    """A store and rules, without any counts."""
     ruleset = Loader(REGISTRIES, {"KEY": "k"}).load(RULES, "rules.yaml", tmp_path).require()
     with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(ruleset.text, NOW).result(60)
@@ -121,7 +121,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def wait_for_deliveries(daemon: Daemon, *planned: PlannedDelivery) -> None:
-    """Have these wait since 90 seconds ago."""
+    """Store deliveries that have waited for 90 seconds."""
     event = Event("e1", "open", "POST", "/hooks/open", "", (), b"{}", "127.0.0.1", NOW - 90_000)
     daemon.store.append(event, planned, daemon.current.ruleset.hash).result(60)
 
@@ -200,7 +200,7 @@ def test_a_large_ruleset_exposes_only_counters_that_have_counted(
         " ",
     ],
 )
-def test_any_rule_name_gives_a_valid_exposition(daemon: Daemon, name: str) -> None:
+def test_the_exposition_is_valid_with_any_rule_name(daemon: Daemon, name: str) -> None:
     daemon.metrics.received(name, [name], 0.1)
     daemon.metrics.attempted(name, name, name, OutcomeKind.SUCCEEDED, 1.0)
     daemon.loads = [replace(LOAD, key=name)]
@@ -210,7 +210,7 @@ def test_any_rule_name_gives_a_valid_exposition(daemon: Daemon, name: str) -> No
 
     assert daemon.metrics.counted().counts[f.EVENTS] == before
     found = samples(body.decode("utf-8"))
-    assert len([one for one in found if one[0] == "webhook_router_events_total"]) == 3  # its own, and two at zero
+    assert len([one for one in found if one[0] == "webhook_router_events_total"]) == 3  # the name's, and two at zero
     assert found[key("ready")] == 1
     assert found[
         key("attempts_total", **dict.fromkeys(("rule", "action", "target"), label_value(name)), outcome="succeeded")
@@ -219,7 +219,7 @@ def test_any_rule_name_gives_a_valid_exposition(daemon: Daemon, name: str) -> No
     assert max(map(len, body.splitlines())) < 2000
 
 
-def test_long_names_with_a_common_start_stay_distinct(daemon: Daemon) -> None:
+def test_long_names_with_the_same_beginning_stay_distinct(daemon: Daemon) -> None:
     for end in "ab":
         daemon.metrics.received("open", ["x" * 300 + end], 0.1)
 
@@ -253,7 +253,7 @@ def test_a_hanging_disk_drops_only_the_metrics_read_from_it(daemon: Daemon, monk
         answers.wait(30)
         return count()
 
-    monkeypatch.setattr(daemon.store, "depths", slow)  # a frozen file system takes root to make
+    monkeypatch.setattr(daemon.store, "depths", slow)  # stands for a frozen file system, which only root can make
     monkeypatch.setattr(depth_cache, "DEPTHS_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(depth_cache, "DEPTHS_SECONDS", 0.0)
     exposition = daemon.exposition()
@@ -308,7 +308,7 @@ def test_dead_deliveries_of_a_removed_target_are_exposed(daemon: Daemon) -> None
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
-def test_a_large_scrape_yields_to_requests_for_a_bounded_time(
+def test_a_large_scrape_waits_for_requests_for_a_limited_time(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, accept: str
 ) -> None:
     for number in range(2000):
@@ -345,14 +345,14 @@ def test_openmetrics_is_served_on_request(daemon: Daemon) -> None:
 
 
 def documented() -> dict[str, tuple[str, list[str]]]:
-    """Type and labels of each row of the table."""
+    """Type and labels of each metric in the documented table."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", METRICS_PAGE, re.MULTILINE)
     assert len(rows) == len({name for name, *_ in rows})
     return {name: (kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows}
 
 
 def scraped(daemon: Daemon) -> dict[str, tuple[str, set[str]]]:
-    """Type and labels of everything that is really there, under the names of the table."""
+    """Type and labels of each exposed metric, under its name in the table."""
     found: dict[str, tuple[str, set[str]]] = {}
     for family in daemon.exposition().reply("").body.decode().split("# HELP ")[1:]:
         [parsed] = parse("# HELP " + family)

@@ -1,4 +1,4 @@
-"""A browser without a window: it keeps cookies, follows redirects, and fills forms in."""
+"""A simple browser: it keeps cookies, follows redirects and submits forms."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ ORIGIN = f"http://{HOST}"
 
 @dataclass
 class Form:
-    """One form of a page, with the fields that it has filled in already."""
+    """A form of a page, with the values of its fields."""
 
     action: str
     fields: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class _Forms(HTMLParser):
 
 @dataclass
 class Browser:
-    """Sends what a browser sends, and no more."""
+    """Sends the requests that a browser sends."""
 
     admin: Admin
     cookies: dict[str, str] = field(default_factory=dict)
@@ -47,11 +47,11 @@ class Browser:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def go(self, address: str, **more: str) -> str:
-        """Open an address; gives the page."""
+        """Open an address. Return the page."""
         return self.send("GET", address, None, more)
 
     def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str | None]) -> str:
-        """Send a request; `more` headers replace those of a browser, None leaves one out. Gives the page."""
+        """Send a request and return the page. `more` replaces headers of the browser; None omits one."""
         path, _, query = address.partition("#")[0].partition("?")
         given = {"Host": HOST, **({"Origin": ORIGIN} if method == "POST" else {}), **more}
         sent = {name: value for name, value in given.items() if value is not None}
@@ -72,7 +72,7 @@ class Browser:
         return self.text
 
     def post(self, address: str, **more: str) -> str:
-        """Send the page's form with this action, with further fields."""
+        """Submit the page's form with this action and further fields."""
         form = self.form(address)
         return self.send("POST", address, {**form.fields, **more}, {})
 
@@ -83,7 +83,7 @@ class Browser:
         return next(form for form in parser.found if form.action == action)
 
     def sign_in(self, token: str = TOKEN, address: str = "/") -> "Browser":
-        """Sign in, on the way to an address."""
+        """Open an address, and sign in to get there."""
         self.go(address)
         self.post("/sign-in", token=token)
         return self

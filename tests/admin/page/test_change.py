@@ -1,4 +1,4 @@
-"""Try a change: problems in their place, what it would do, the text as a download; the rules file stays as it is."""
+"""The view that tries a change of the rules: problems at their lines, the plan, a download, and an unchanged file."""
 
 import html
 import re
@@ -25,19 +25,19 @@ HOSTILE = "</textarea><script>alert(1)</script>"
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in, at the view."""
+    """A signed-in browser that has opened the view."""
     browser.sign_in()
     browser.go("/rules/try")
     return browser
 
 
 def words(text: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """The visible text of a page, on one line."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", text)).split())
 
 
 def text_in(shown: str) -> str:
-    """The text area's text, as a browser reads it: one line end after the tag does not count."""
+    """The text in the text area. As in a browser, one line break after the tag does not count."""
     found = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", shown, re.DOTALL)
     assert found is not None
     return html.unescape(found.group(1))
@@ -47,7 +47,7 @@ def test_the_running_rules_text_can_be_edited(page: Browser) -> None:
     assert text_in(page.text) == RULES
 
 
-def test_problems_are_marked_in_their_place(page: Browser) -> None:
+def test_problems_are_marked_at_their_lines(page: Browser) -> None:
     edited = RULES.replace("match: {$.ref: main}", "match: {$.ref: {equal: main}}").replace(
         "source: github\n", "source: gitlab\n", 1
     )
@@ -94,14 +94,14 @@ def test_a_plan_reads_the_newest_events(admin: Admin, page: Browser, monkeypatch
     assert [one in shown for one in ids] == [False, False, True, True, True]
 
 
-def test_a_plan_ends_when_its_time_is_up(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_ends_at_its_time_limit(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(change, "PLAN_SECONDS", 0.0)
     admin.receive({"ref": "main"})
 
-    assert "Time was up before an event could be compared" in words(page.post("/rules/try#result", text=RULES))
+    assert "The time ran out before an event could be compared" in words(page.post("/rules/try#result", text=RULES))
 
 
-def test_one_text_is_tried_at_a_time(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_text_is_tried_at_a_time(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("router.admin.page.rules_work.WAIT_SECONDS", 0.01)
     held = threading.Thread(target=admin.daemon.checking.acquire)
     held.start()
@@ -113,7 +113,7 @@ def test_one_text_is_tried_at_a_time(admin: Admin, page: Browser, monkeypatch: p
     assert "another check or plan" in page.text
 
 
-def test_trying_a_text_writes_nothing(admin: Admin, page: Browser) -> None:
+def test_trying_a_text_changes_no_file_and_no_store(admin: Admin, page: Browser) -> None:
     file = admin.daemon.rules
     file.write_text(RULES)
 
@@ -143,7 +143,7 @@ def test_a_text_keeps_its_line_ends(admin: Admin, page: Browser) -> None:
     assert sent == text
 
 
-def test_hostile_text_stays_text(page: Browser) -> None:
+def test_hostile_text_of_the_rules_is_escaped(page: Browser) -> None:
     for text in (
         HOSTILE,
         f"sources: {{a: {HOSTILE}}}",
@@ -159,7 +159,7 @@ def test_hostile_text_stays_text(page: Browser) -> None:
         assert "<script>alert" not in shown
 
 
-def test_no_text_of_a_sender_is_markup_in_a_plan(admin: Admin, page: Browser) -> None:
+def test_text_of_senders_is_escaped_in_a_plan(admin: Admin, page: Browser) -> None:
     admin.receive({"ref": "main", "repo": HOSTILE + "\u202e\x1b[31m"})
 
     shown = page.post("/rules/try#result", text=RULES.replace("append: deploys.jsonl", LINE))
@@ -182,12 +182,12 @@ def test_a_large_text_is_refused_before_it_is_read(page: Browser, monkeypatch: p
     assert page.status == 413
 
 
-def test_a_file_that_is_too_large_to_edit_says_so(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_says_that_a_file_is_too_large_to_edit(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(change, "LARGEST_TEXT", 100)
 
     page.go("/rules/try")
 
-    assert (page.status, "too many to edit here" in page.text) == (413, True)
+    assert (page.status, "too much to edit here" in page.text) == (413, True)
 
 
 def test_the_read_only_token_may_try_a_text(admin: Admin, browser: Browser) -> None:
@@ -197,10 +197,10 @@ def test_the_read_only_token_may_try_a_text(admin: Admin, browser: Browser) -> N
 
     shown = browser.post("/rules/try#result", text=RULES)
     assert "It loads." in shown
-    assert "Warnings and notes are left out" in shown
+    assert "Warnings and notes are hidden from" in shown
 
 
-def test_the_read_only_token_learns_nothing_about_the_machine(admin: Admin, browser: Browser) -> None:
+def test_the_read_only_token_can_not_find_out_which_files_exist(admin: Admin, browser: Browser) -> None:
     access = AccessCheck(TOKEN.encode(), ("127.0.0.1",), closed=False, read_token=READ_TOKEN.encode())
     admin.client = type(admin.client)(admin_app(admin.daemon, access, Site(admin.daemon, access)))
     (admin.folder / "is-there").write_text("a-planted-secret")
@@ -233,31 +233,31 @@ def test_the_read_only_token_learns_nothing_about_the_machine(admin: Admin, brow
     assert answers[1] != answers[3]
 
 
-def test_files_that_do_not_run_are_never_read(admin: Admin, page: Browser) -> None:
+def test_files_that_the_running_rules_do_not_include_are_never_read(admin: Admin, page: Browser) -> None:
     (admin.folder / "private.yaml").write_text("private: words")
 
     shown = page.post("/rules/try#result", text="include: [private.yaml]\n" + RULES)
 
     assert "words" not in shown
-    assert "The files of private.yaml are new to the running rules" in words(shown)
+    assert "The running rules have no files of private.yaml" in words(shown)
 
 
 @pytest.fixture
 def of_files(admin: Admin) -> Admin:
-    """Rules in two files."""
+    """An application with rules in two files."""
     (admin.folder / "more.yaml").write_text("rules:\n  - {name: more, source: github, actions: [append: more.jsonl]}\n")
     loader = Loader(admin.daemon.loader.registries, {"PLANTED": "x" * 20})
     admin.ruleset = loader.load("include: [more.yaml]\n" + RULES, "rules.yaml", admin.folder).require()
     return admin
 
 
-def test_an_included_file_is_edited_alone(of_files: Admin, page: Browser) -> None:
+def test_an_included_file_can_be_edited_by_itself(of_files: Admin, page: Browser) -> None:
     of_files.receive({"n": 1})
     shown = page.go("/rules/try?file=more.yaml")
     text = text_in(shown)
     assert "name: more" in text and "deploy main" not in text
     assert "The other 1" in words(shown).replace("the other 1", "The other 1")
-    (of_files.folder / "more.yaml").write_text("broken: [")  # the running text counts, not the file of now
+    (of_files.folder / "more.yaml").write_text("broken: [")  # the view uses the running text, not the current file
 
     shown = page.post("/rules/try#result", text=text.replace("github", "gitlab"))
     assert 'data-line="2"' in shown and "more.yaml:2:" in shown
@@ -287,7 +287,7 @@ def test_the_rules_of_a_folder_have_no_main_file() -> None:
         ("a" * 5_000 + ": wrong", 1, 5_003, "wrong"),
     ],
 )
-def test_the_places_of_problems_are_those_of_the_parser(text: str, line: int, column: int, marked: str) -> None:
+def test_the_page_marks_the_places_that_the_parser_reports(text: str, line: int, column: int, marked: str) -> None:
     from router.domain.errors import Problem
 
     [found] = placed([Problem("r", line, column, "", "m")], RulesFileText("r", text, None), text)

@@ -1,4 +1,4 @@
-"""One delivery on the page: why it waits and until when, and each attempt."""
+"""The view of a delivery: why it waits, until when, and its attempts."""
 
 import html
 import json
@@ -15,12 +15,12 @@ from tests.admin.page.conftest import Browser
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
 def words(text: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """The visible text of a page, on one line."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
@@ -42,7 +42,7 @@ def test_a_delivery_blocked_by_its_order_links_to_the_one_before_it(admin: Admin
     assert "It is due" in words(page.go(f"/deliveries/{before}"))
 
 
-def test_a_retry_says_when_it_comes_and_what_failed(admin: Admin, page: Browser) -> None:
+def test_a_waiting_retry_is_shown_with_its_time_and_the_last_error(admin: Admin, page: Browser) -> None:
     delivery = build_of(admin, admin.receive({"ref": "main", "repo": "a"}))
     [claim] = admin.store.claim({"ci": 1}, NOW + 1).result(60)
     failed = Outcome.failed("<b>no</b>", 503)
@@ -51,7 +51,7 @@ def test_a_retry_says_when_it_comes_and_what_failed(admin: Admin, page: Browser)
 
     shown = words(page.go(f"/deliveries/{delivery}"))
 
-    assert "It waits for its next try, after 1 failed one. It goes on at 2026-09-21 14:14:50 UTC , in 90s." in shown
+    assert "It waits for its next try, after 1 failed one. It continues at 2026-09-21 14:14:50 UTC , in 90s." in shown
     assert "<b>no</b>" in shown
     assert "<b>no</b>" not in page.text
 
@@ -65,14 +65,16 @@ def test_a_retry_says_when_it_comes_and_what_failed(admin: Admin, page: Browser)
     ],
     ids=["breaker", "rate", "concurrency"],
 )
-def test_each_reason_of_the_target_to_wait_is_shown(admin: Admin, page: Browser, noted: object, said: str) -> None:
+def test_each_limit_of_a_target_is_shown_as_the_reason_for_waiting(
+    admin: Admin, page: Browser, noted: object, said: str
+) -> None:
     delivery = build_of(admin, admin.receive({"ref": "main", "repo": "a"}))
     admin.store.put_note("waits", json.dumps({"ci": noted})).result(60)
 
     assert said in words(page.go(f"/deliveries/{delivery}"))
 
 
-def test_a_paused_target_says_who_paused_it(admin: Admin, page: Browser) -> None:
+def test_a_delivery_at_a_paused_target_shows_who_paused_it(admin: Admin, page: Browser) -> None:
     delivery = build_of(admin, admin.receive({"ref": "main", "repo": "a"}))
     admin.store.pause("ci", NOW + 120_000, NOW).result(60)
 

@@ -1,4 +1,4 @@
-"""One event on the page: its body, why, and copies; text of a sender stays text."""
+"""The view of an event: its body, the explanation, and copies for export."""
 
 import html
 import re
@@ -27,27 +27,27 @@ rules:
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
 def words(text: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """The visible text of a page, on one line."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
-def test_the_body_is_a_tree_with_exact_numbers_or_the_text(admin: Admin, page: Browser) -> None:
+def test_a_body_is_shown_as_a_tree_with_exact_numbers_or_as_text(admin: Admin, page: Browser) -> None:
     event = admin.receive(b'{"ref":"main","n":12345678901234567890123,"one":1.0,"n":2,"deep":{"list":[1,2]}}')
 
     shown = words(page.go(f"/events/{event}"))
 
-    assert '"n" : 12345678901234567890123 the rules see 1.2345678901234568e+22 the same key comes again' in shown
+    assert '"n" : 12345678901234567890123 the rules see 1.2345678901234568e+22 this key is repeated' in shown
     assert '"one" : 1.0' in shown
     assert "<details" in page.text
     assert '"n":12345678901234567890123,"one":1.0' in words(page.go(f"/events/{event}?body=text"))
 
 
-def test_the_download_has_every_byte_and_is_never_shown(admin: Admin, page: Browser) -> None:
+def test_the_download_has_the_whole_body_and_browsers_do_not_display_it(admin: Admin, page: Browser) -> None:
     body = b'<script>alert(1)</script>\x00\xff\r\n{"ref": 1}'
     event = admin.receive(body, headers=(("Content-Type", "text/html"),))
     cookie = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
@@ -83,7 +83,7 @@ def test_copies_equal_the_output_of_the_export_command(admin: Admin, page: Brows
     assert page.status == 404
 
 
-def test_a_long_copy_is_a_download(admin: Admin, page: Browser) -> None:
+def test_a_long_copy_is_offered_as_a_download(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "x" * 100_000})
 
     assert len(page.go(f"/events/{event}/copy")) < 20_000
@@ -114,5 +114,5 @@ def test_an_event_can_be_explained_by_its_recorded_rules(admin: Admin, page: Bro
     now, then = words(page.go(f"/events/{event}")), words(page.go(f"/events/{event}?rules=then"))
 
     assert "matched late" in now and "deploy main" in now
-    assert "The rules that run say otherwise" in now
+    assert "The running rules give a different result" in now
     assert "matched deploy main" in then and "matched late" not in then

@@ -1,4 +1,4 @@
-"""Behind a proxy that ends TLS the page is used by its external address, and by no other site's."""
+"""Behind a proxy that terminates TLS the page works at its external address, and refuses other origins."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,9 @@ LOOPBACK = ListenAddress("127.0.0.1", 8081)
 
 
 class Behind(Browser):
-    """A browser that reaches the page by way of a proxy."""
+    """A browser that reaches the page through a proxy."""
 
-    host = "router.example.net"  #: that the proxy passes on
+    host = "router.example.net"  #: the Host header that the proxy sends
     origin = EXTERNAL
 
     def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str | None]) -> str:
@@ -31,21 +31,21 @@ class Behind(Browser):
 
 
 def open_behind(admin: Admin, url: str = EXTERNAL, address: ListenAddress = LOOPBACK) -> None:
-    """The application, with --admin-url."""
+    """Start the application with --admin-url."""
     access = access_check(address, TOKEN.encode(), None, (), parse_external_url(url))
     admin.client = falcon.testing.TestClient(admin_app(admin.daemon, access, Site(admin.daemon, access)))
 
 
 @pytest.fixture
 def behind(admin: Admin) -> Behind:
-    """A browser before a proxy."""
+    """A browser that uses a proxy."""
     open_behind(admin)
     return Behind(admin)
 
 
 @pytest.mark.parametrize("host", ["router.example.net", "Router.Example.NET", "127.0.0.1:8081"])
-def test_one_signs_in_and_acts_through_the_proxy(admin: Admin, behind: Behind, host: str) -> None:
-    behind.host = host  # nginx passes its own name for the daemon unless it is told otherwise
+def test_sign_in_and_actions_work_through_the_proxy(admin: Admin, behind: Behind, host: str) -> None:
+    behind.host = host  # by default nginx sends its own name for the daemon
 
     behind.sign_in(address="/targets")
     behind.post("/targets/pause", target="ci")
@@ -54,7 +54,7 @@ def test_one_signs_in_and_acts_through_the_proxy(admin: Admin, behind: Behind, h
     assert admin.store.holds()
 
 
-def test_the_cookie_is_secure(behind: Behind) -> None:
+def test_the_cookie_has_the_secure_attribute(behind: Behind) -> None:
     behind.go("/")
     found = behind.admin.client.simulate_post(
         "/sign-in", body=f"token={TOKEN}",
@@ -65,7 +65,7 @@ def test_the_cookie_is_secure(behind: Behind) -> None:
     assert found.headers["set-cookie"].endswith("; Secure")
 
 
-def test_a_proxy_on_another_machine_may_bring_a_sign_in(admin: Admin, behind: Behind) -> None:
+def test_sign_in_works_through_a_proxy_on_another_machine(admin: Admin, behind: Behind) -> None:
     found = behind.admin.client.simulate_post(
         "/sign-in", body=f"token={TOKEN}", remote_addr="192.0.2.7",
         headers={"Host": behind.host, "Origin": EXTERNAL, "Content-Type": "application/x-www-form-urlencoded"},
@@ -79,7 +79,7 @@ def test_a_proxy_on_another_machine_may_bring_a_sign_in(admin: Admin, behind: Be
     ["https://evil.example", "http://router.example.net", "https://router.example.net:8443", "https://router.example.net.evil.example", "null", ""],
 )  # fmt: skip
 @pytest.mark.parametrize("host", ["router.example.net", "127.0.0.1:8081"])
-def test_no_other_origin_signs_in_or_acts(admin: Admin, behind: Behind, origin: str, host: str) -> None:
+def test_requests_of_other_origins_can_not_sign_in_or_act(admin: Admin, behind: Behind, origin: str, host: str) -> None:
     behind.host = host
     behind.sign_in(address="/targets")
     form, cookies = behind.form("/targets/pause"), dict(behind.cookies)
@@ -95,7 +95,7 @@ def test_no_other_origin_signs_in_or_acts(admin: Admin, behind: Behind, origin: 
     assert cookies
 
 
-def test_a_link_from_another_site_still_leads_to_the_sign_in_page(behind: Behind) -> None:
+def test_a_link_from_another_site_leads_to_the_sign_in_page(behind: Behind) -> None:
     behind.sign_in()
 
     assert "Admin token" in behind.go("/", **{"Sec-Fetch-Site": "cross-site"})
@@ -109,7 +109,7 @@ def test_other_hosts_are_refused(admin: Admin, behind: Behind) -> None:
     assert behind.status == 421
 
 
-def test_the_address_of_the_listener_works_as_before(admin: Admin, behind: Behind) -> None:
+def test_the_listeners_own_address_still_works(admin: Admin, behind: Behind) -> None:
     direct = Browser(admin).sign_in(address="/targets")
 
     direct.post("/targets/pause", target="ci")
@@ -117,7 +117,7 @@ def test_the_address_of_the_listener_works_as_before(admin: Admin, behind: Behin
     assert admin.store.holds()
 
 
-def test_everything_needs_the_token_since_a_proxy_brings_others(admin: Admin, behind: Behind) -> None:
+def test_every_path_needs_the_token_behind_a_proxy(admin: Admin, behind: Behind) -> None:
     for path in ("/metrics", "/-/ready", "/-/healthy"):
         assert admin.client.simulate_get(path, headers={"Host": "127.0.0.1:8081"}).status_code == 401
         with_token = {"Host": "127.0.0.1:8081", "Authorization": f"Bearer {TOKEN}"}
@@ -134,13 +134,13 @@ def test_everything_needs_the_token_since_a_proxy_brings_others(admin: Admin, be
         ("https://[2001:DB8:0:0::01]", "https://[2001:db8::1]", "[2001:db8::1]"),
     ],
 )
-def test_the_address_is_what_a_browser_shows(text: str, origin: str, host: str) -> None:
+def test_the_external_address_is_normalized_like_in_a_browser(text: str, origin: str, host: str) -> None:
     found = parse_external_url(text)
 
     assert (found.origin, found.host) == (origin, host)
 
 
-def test_a_name_with_other_letters_is_refused_with_how_it_is_written() -> None:
+def test_the_error_for_a_non_ascii_host_name_suggests_its_ascii_form() -> None:
     with pytest.raises(StartError, match=r"write the name as it travels, such as https://xn--mnchen-3ya\.example"):
         parse_external_url("https://bücher.example")
 
@@ -160,7 +160,7 @@ def test_a_name_with_other_letters_is_refused_with_how_it_is_written() -> None:
         ("https://[::1", "is no address"),
     ],
 )
-def test_another_address_is_refused_with_the_cure(text: str, problem: str) -> None:
+def test_the_error_for_an_invalid_external_address_names_the_cure(text: str, problem: str) -> None:
     with pytest.raises(StartError, match=problem) as raised:
         parse_external_url(text)
 

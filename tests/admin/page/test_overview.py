@@ -1,4 +1,4 @@
-"""The first view, the rules and the nodes: counted as the store has them, the same for eyes and screen readers."""
+"""The views of the overview, the rules and the nodes: their numbers, charts and links."""
 
 import html
 import json
@@ -24,16 +24,18 @@ HOSTILE = "</title><script>alert(1)</script>"
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
 def words(text: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """The visible text of a page, on one line."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
-def test_the_chart_and_its_table_say_the_same(admin: Admin, page: Browser, settle: Callable[..., None]) -> None:
+def test_the_chart_and_its_table_have_the_same_numbers(
+    admin: Admin, page: Browser, settle: Callable[..., None]
+) -> None:
     for n in range(3):
         admin.receive({"ref": "main", "repo": n})
     settle(State.DEAD)
@@ -75,7 +77,7 @@ def test_estimated_numbers_are_marked(admin: Admin, page: Browser, monkeypatch: 
     assert "about 12,345 events, 9 deliveries" in words(page.go("/"))
 
 
-def test_a_bar_leads_to_its_events(admin: Admin, page: Browser) -> None:
+def test_a_bar_links_to_its_events(admin: Admin, page: Browser) -> None:
     event = admin.receive({"ref": "main"})
     page.go("/")
     address = re.search(r'<a href="(/events\?since=[^"]+)"', page.text)
@@ -110,7 +112,7 @@ def test_nodes_are_listed_with_their_lease_and_rules(
     shown = page.go("/")
 
     assert "one host-a, process 42 lives intake, delivery 1.2.3" in words(shown)
-    assert f"Node {HOSTILE} is lost: not heard for 30s." in html.unescape(shown)
+    assert f"Node {HOSTILE} is lost: silent for 30s." in html.unescape(shown)
     assert '<a href="/nodes" aria-describedby="what-1">Look' in shown
     assert "<script>alert" not in shown
     shown = page.go("/nodes")
@@ -118,7 +120,7 @@ def test_nodes_are_listed_with_their_lease_and_rules(
     assert "<script>alert" not in shown
 
 
-def test_the_first_view_is_small_also_when_much_is_wrong(
+def test_the_overview_stays_small_with_many_problems(
     admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(12):
@@ -179,7 +181,7 @@ def test_every_page_lists_the_keyboard_shortcuts(page: Browser) -> None:
     assert "<dialog" not in page.go("/sign-in")
 
 
-def test_polled_sources_are_shown_and_one_that_fails_is_a_concern(admin: Admin, page: Browser) -> None:
+def test_polled_sources_are_shown_and_a_failing_one_is_a_concern(admin: Admin, page: Browser) -> None:
     good = PollState("feed", "s1", "t1", succeeded_at=NOW, polled_at=NOW - 3000, next_at=NOW + 5000, events=1234)
     bad = replace(good, source="jobs", series="s2", failures=3, failing_since=NOW - 60_000, error=HOSTILE)
     for state in (good, bad):

@@ -1,4 +1,4 @@
-"""Every address that acts is protected in the same way: each route of the page and the API is tried."""
+"""Every route of the page and the API that changes something has the same protection."""
 
 import re
 
@@ -17,24 +17,24 @@ ASKING = [view for view in VIEWS if "POST" in view.methods and not view.acts]
 
 @pytest.fixture
 def acted(admin: Admin) -> tuple[str, str]:
-    """An event and its delivery, on which the forms of the page could act."""
+    """An event and its delivery for the forms of the page."""
     event = admin.receive({"ref": "main", "repo": "a"})
     return event, admin.store.deliveries()[0].id
 
 
 def fields(event: str, delivery: str, view: View) -> tuple[str, dict[str, str]]:
-    """The address and the form by which a view would act."""
+    """The address and the fields of the form of a view."""
     operation = "cancel" if "{operation}" in view.path else ""
     path = view.path.replace("{id}", event).replace("{operation}", operation)
     return path, {"id": delivery, "target": "ci", "query": "source=github&action=build", "number": "1"}
 
 
 def state(admin: Admin) -> object:
-    """What an action would change."""
+    """The state that an action would change."""
     return admin.store.deliveries(), bool(admin.store.holds()), admin.store.events()
 
 
-def test_the_forms_of_these_tests_do_act(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
+def test_each_form_of_these_tests_changes_the_state(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
     csrf = browser.sign_in() and browser.form("/sign-out").fields["csrf"]
     before = state(admin)
     for view in ACTING:
@@ -59,7 +59,7 @@ def test_the_forms_of_these_tests_do_act(admin: Admin, browser: Browser, acted: 
     ],
     ids=str,
 )
-def test_no_form_of_another_site_acts(
+def test_a_form_of_another_site_is_refused_on_each_route(
     admin: Admin, browser: Browser, acted: tuple[str, str], headers: dict[str, str | None]
 ) -> None:
     csrf = browser.sign_in() and browser.form("/sign-out").fields["csrf"]
@@ -77,7 +77,9 @@ def test_no_form_of_another_site_acts(
     assert not stranger.cookies
 
 
-def test_the_secret_of_another_session_opens_no_form(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
+def test_a_form_with_the_secret_of_another_session_is_refused(
+    admin: Admin, browser: Browser, acted: tuple[str, str]
+) -> None:
     other = Browser(admin).sign_in().form("/sign-out").fields["csrf"]
     browser.sign_in()
     before = state(admin)
@@ -92,7 +94,7 @@ def test_the_secret_of_another_session_opens_no_form(admin: Admin, browser: Brow
     assert state(admin) == before
 
 
-def test_a_link_or_another_method_acts_nowhere(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
+def test_no_route_acts_by_a_link_or_another_method(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
     csrf = browser.sign_in() and browser.form("/sign-out").fields["csrf"]
     before = state(admin)
 
@@ -109,7 +111,7 @@ def test_a_link_or_another_method_acts_nowhere(admin: Admin, browser: Browser, a
     assert "All is well" in browser.go("/")
 
 
-def test_the_token_that_may_only_read_acts_nowhere(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
+def test_the_read_only_token_can_not_act_on_any_route(admin: Admin, browser: Browser, acted: tuple[str, str]) -> None:
     admin.open(read_token=READ_TOKEN)
     browser.sign_in(READ_TOKEN)
     csrf = browser.form("/sign-out").fields["csrf"]
@@ -134,7 +136,7 @@ READING = {"POST /api/rules/check", "POST /api/rules/test"}
 """What takes a body and changes nothing."""
 
 
-def test_the_cookie_goes_over_https_alone_once_it_came_so(browser: Browser) -> None:
+def test_a_cookie_set_over_https_has_the_secure_attribute(browser: Browser) -> None:
     headers = {"Host": HOST, "Origin": ORIGIN.replace("http:", "https:"), "Content-Type": "application/x-www-form-urlencoded"}  # fmt: skip
     sent = browser.admin.client.simulate_request(
         "POST", "/sign-in", body=f"token={TOKEN}", headers=headers, remote_addr="192.0.2.9", protocol="https"

@@ -1,4 +1,4 @@
-"""All events that a filter finds are planned again, once their number is confirmed."""
+"""All events that a filter finds are rerouted after their number was confirmed."""
 
 import pytest
 
@@ -12,7 +12,7 @@ MENDED = RULES + "  - {name: late, source: github, match: {$.late: true}, action
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
@@ -40,7 +40,7 @@ def test_a_changed_number_of_events_must_be_confirmed_again(admin: Admin, page: 
 
     page.post("/events/all/reroute")
 
-    assert (page.status, "has changed since the question" in page.text) == (409, True)
+    assert (page.status, "has changed since you were asked" in page.text) == (409, True)
 
 
 def test_another_click_continues_the_reroute(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_another_click_continues_the_reroute(admin: Admin, page: Browser, monkey
 
 
 @pytest.mark.parametrize("query", ["", "after=1", "unmatched=1&position=x-y", "unmatched=1&position=1"])
-def test_a_filter_that_does_not_narrow_plans_nothing(admin: Admin, page: Browser, query: str) -> None:
+def test_a_reroute_without_a_filter_plans_nothing(admin: Admin, page: Browser, query: str) -> None:
     page.go(f"/events/all/reroute?{query}")
 
     assert page.status in (404, 409)

@@ -1,4 +1,4 @@
-"""Nobody sees the page, or acts on it, without a session; nothing of another site does either."""
+"""The page needs a session, and requests of other sites are refused."""
 
 import re
 from dataclasses import replace
@@ -30,7 +30,7 @@ def _with(admin: Admin, *, read: bool = False) -> Site:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.path)
-def test_every_view_asks_for_a_session(browser: Browser, view: object) -> None:
+def test_every_view_requires_a_session(browser: Browser, view: object) -> None:
     path = re.sub(r"\{\w+\}", "x", view.path)  # type: ignore[attr-defined]
     method = view.methods[0]  # type: ignore[attr-defined]
 
@@ -65,7 +65,7 @@ def test_a_link_signs_in_once(admin: Admin, browser: Browser) -> None:
     code = site.sessions.make_code()
 
     browser.go(f"/sign-in?code={code}")
-    assert not browser.cookies  # a link that is only looked at, by a preview, uses nothing up
+    assert not browser.cookies  # a HEAD request by a link preview does not use the link up
     browser.post("/sign-in")
     assert "All is well" in browser.text
     other = Browser(admin)
@@ -75,7 +75,7 @@ def test_a_link_signs_in_once(admin: Admin, browser: Browser) -> None:
     assert not other.cookies
 
 
-def test_a_link_that_is_too_old_signs_nobody_in(admin: Admin, browser: Browser) -> None:
+def test_an_old_sign_in_link_does_not_work(admin: Admin, browser: Browser) -> None:
     code = _with(admin).sessions.make_code()
     admin.now += CODE_SECONDS + 1
 
@@ -94,7 +94,7 @@ def test_wrong_links_are_rate_limited_like_wrong_tokens(admin: Admin, browser: B
     assert browser.status == 429
 
 
-def test_a_session_ends_by_itself_and_by_signing_out(admin: Admin, browser: Browser) -> None:
+def test_a_session_ends_after_a_time_and_by_signing_out(admin: Admin, browser: Browser) -> None:
     _with(admin)
     browser.sign_in()
     cookies = dict(browser.cookies)
@@ -111,7 +111,7 @@ def test_a_session_ends_by_itself_and_by_signing_out(admin: Admin, browser: Brow
     assert "Admin token" in browser.go("/")
 
 
-def test_a_form_that_comes_after_the_session_says_that_nothing_was_done(admin: Admin, browser: Browser) -> None:
+def test_the_answer_to_a_form_after_the_session_says_that_nothing_was_done(admin: Admin, browser: Browser) -> None:
     _with(admin)
     browser.sign_in().go("/targets")
     form, view = browser.form("/targets/pause"), f"{ORIGIN}/targets?a=1"
@@ -119,7 +119,7 @@ def test_a_form_that_comes_after_the_session_says_that_nothing_was_done(admin: A
 
     browser.send("POST", form.action, form.fields, {"Referer": view})
     assert (browser.status, "nothing was done. Sign in, and try again" in browser.text) == (401, True)
-    assert browser.form("/sign-in").fields["to"] == "/targets?a=1"  # where a click does it again
+    assert browser.form("/sign-in").fields["to"] == "/targets?a=1"  # at this address a click repeats the action
 
     for elsewhere in ("http://evil.example/targets", f"http://evil.example/?{view}", f"{ORIGIN}/nowhere", ""):
         browser.send("POST", form.action, form.fields, {"Referer": elsewhere})
@@ -133,7 +133,7 @@ def test_the_oldest_session_ends_when_there_are_too_many() -> None:
     assert sessions.find(first) is None
 
 
-def test_the_cookie_is_kept_from_scripts_and_other_sites(browser: Browser) -> None:
+def test_scripts_and_other_sites_can_not_use_the_cookie(browser: Browser) -> None:
     browser.go("/")
     form = browser.form("/sign-in")
     sent = browser.admin.client.simulate_request(
@@ -178,7 +178,7 @@ def test_a_form_needs_the_secret_of_its_session(browser: Browser) -> None:
     assert not browser.admin.store.holds()
 
 
-def test_a_link_of_another_site_lands_on_the_sign_in_page(browser: Browser) -> None:
+def test_a_link_of_another_site_opens_the_sign_in_page(browser: Browser) -> None:
     browser.sign_in()
 
     shown = browser.go("/deliveries", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
@@ -247,7 +247,7 @@ def test_every_page_forbids_scripts_frames_and_sniffing(browser: Browser) -> Non
 
 
 def test_each_daemon_has_its_own_sessions(admin: Admin) -> None:
-    """A session of one daemon opens nothing at another."""
+    """A session of one daemon is not valid at another."""
     one, other = _with(admin), Site(admin.daemon, replace(AccessCheck(TOKEN.encode(), (), closed=False)))
     cookie, _ = one.sessions.begin(may_act=True)
 

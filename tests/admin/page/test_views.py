@@ -1,4 +1,4 @@
-"""The views show what the store has, and act as the commands do."""
+"""The views show the content of the store, and their actions have the effect of the commands."""
 
 import json
 import re
@@ -22,11 +22,11 @@ HOSTILE = """</td><script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    """A browser that is signed in."""
+    """A signed-in browser."""
     return browser.sign_in()
 
 
-def test_the_overview_shows_that_all_is_well_or_what_is_wrong(admin: Admin, page: Browser) -> None:
+def test_the_overview_lists_problems_or_says_that_all_is_well(admin: Admin, page: Browser) -> None:
     assert "All is well" in page.go("/")
 
     admin.checks["store"] = False
@@ -50,12 +50,12 @@ def test_an_event_is_found_listed_and_explained(admin: Admin, page: Browser) -> 
 
 
 def _verdict_on(field: str, shown: str) -> str:
-    """The verdict on the first condition on a field, as the page says it to a screen reader."""
+    """The verdict on the first condition of a field, as a screen reader reads it."""
     words = re.sub(r"<[^>]*>", " ", shown[: shown.index(f"<code>{field}</code>")])
     return words.split()[-1].removesuffix(":")
 
 
-def test_no_text_of_a_sender_is_markup(admin: Admin, page: Browser) -> None:
+def test_text_of_senders_is_escaped_in_every_view(admin: Admin, page: Browser) -> None:
     event = admin.receive(
         {"ref": "main", "repo": HOSTILE}, headers=(("X-A", HOSTILE), ("Content-Type", "application/json"))
     )
@@ -66,7 +66,7 @@ def test_no_text_of_a_sender_is_markup(admin: Admin, page: Browser) -> None:
         page.send("GET", path.partition("?")[0] + "?" + path.partition("?")[2], None, {})
         assert "<script>alert" not in page.text, path
         assert "<img" not in page.text, path
-        if "=" not in path:  # a filter keeps in its field what the address has
+        if "=" not in path:  # the field of a filter shows the text of the address
             assert "\u202e" not in page.text and "\x1b" not in page.text, path
         assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|49evil", page.text)
     page.go("/try")
@@ -107,7 +107,7 @@ def test_all_matching_deliveries_are_changed_after_their_number_is_confirmed(adm
     assert admin.store.count(Filter(states=(State.CANCELLED,))) == admin.store.count(Filter(action="build")) == 4
 
 
-def test_of_very_many_the_question_says_how_many_one_click_does(
+def test_the_question_about_very_many_deliveries_says_how_many_one_click_changes(
     admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "MAX_CHANGED", 2)
@@ -122,11 +122,11 @@ def test_of_very_many_the_question_says_how_many_one_click_does(
     assert admin.store.count(Filter(states=(State.CANCELLED,))) > 0
 
 
-def test_one_click_acts_on_whole_pages() -> None:
-    assert MAX_CHANGED % PAGE == 0  # so that it acts on as many as were confirmed
+def test_one_click_changes_whole_pages_of_deliveries() -> None:
+    assert MAX_CHANGED % PAGE == 0  # as many as were confirmed
 
 
-def test_a_mistyped_address_is_a_page_for_a_browser(admin: Admin, page: Browser) -> None:
+def test_a_browser_gets_an_error_page_for_a_mistyped_address(admin: Admin, page: Browser) -> None:
     accepts = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
     for path in ("/ui/nothing", "/event"):
@@ -137,22 +137,20 @@ def test_a_mistyped_address_is_a_page_for_a_browser(admin: Admin, page: Browser)
     assert admin.ask("GET", "/api/nothing", headers=accepts).headers["content-type"] == "application/problem+json"
 
 
-def test_a_count_that_is_not_new_says_how_old_it_is(
-    admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_count_is_shown_with_its_age(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_counts, "SHARED_ROWS", 1)
     monkeypatch.setattr(recent_counts, "SHARED_SECONDS", 3600.0)
     admin.receive({"ref": "main", "repo": "a"})
-    assert "was counted" not in page.go("/targets")
+    assert "The numbers are" not in page.go("/targets")
     counted = admin.daemon.counts._depths
     assert counted._last is not None
     counted._last = replace(counted._last, begun_at=counted._last.begun_at - 120)
 
     for path in ("/", "/targets"):
-        assert re.search("was counted 2 ?m[a-z ]*[0-9 s]*ago", page.go(path)), path
+        assert re.search("The numbers are 2 ?m[a-z ]*[0-9 s]*old", page.go(path)), path
 
 
-def test_without_a_filter_nothing_is_changed_in_bulk(admin: Admin, page: Browser) -> None:
+def test_a_change_of_all_deliveries_needs_a_filter(admin: Admin, page: Browser) -> None:
     admin.receive({"ref": "main", "repo": "a"})
     page.go("/deliveries")
     fields = page.form("/deliveries/all/replay").fields
@@ -178,7 +176,7 @@ def test_a_target_is_paused_and_resumed(admin: Admin, page: Browser) -> None:
     assert page.status == 409
 
 
-def test_the_rules_that_run_are_shown_with_their_text(admin: Admin, page: Browser) -> None:
+def test_the_running_rules_are_shown_with_their_text(admin: Admin, page: Browser) -> None:
     shown = page.go("/rules")
 
     assert "deploy main" in shown and "build → ci" in shown
@@ -219,7 +217,7 @@ def test_the_next_page_of_a_list_continues_after_the_last_row(admin: Admin, page
     assert 'rel="next"' not in second
 
 
-def test_the_first_view_is_small(admin: Admin, page: Browser) -> None:
+def test_the_overview_is_small(admin: Admin, page: Browser) -> None:
     for n in range(20):
         admin.receive({"ref": "main", "n": n})
 
@@ -241,7 +239,7 @@ def test_an_unavailable_store_gets_an_error_page(admin: Admin, page: Browser) ->
         assert page.headers["content-type"].startswith("text/html"), path
         assert "the store can't be read or written at the moment" in unescape(page.text), path
         assert page.headers["retry-after"] == "5"
-    assert 'href="/rules"' in page.text  # what needs no store is a click away
+    assert 'href="/rules"' in page.text  # this view needs no store
 
 
 def test_a_busy_page_says_that_many_requests_are_waiting(
@@ -251,7 +249,7 @@ def test_a_busy_page_says_that_many_requests_are_waiting(
     monkeypatch.setattr(app, "WAITING", 0)
     admin.open()
 
-    page.sign_in()  # uses no store, so it works all the same
+    page.sign_in()  # this view uses no store, so it works
     shown = page.go("/events")
 
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")

@@ -1,4 +1,4 @@
-"""Files that an operator names: only regular ones are read, without blocking, up to a limit."""
+"""Files that an operator names are read only if they are regular, without blocking, and up to a limit."""
 
 import os
 import socket
@@ -32,12 +32,12 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert read_file(tmp_path / "link", MOST) == b"text"
 
 
-def test_a_too_large_file_is_refused_whatever_size_it_reports(tmp_path: Path) -> None:
+def test_a_too_large_file_is_refused_whatever_its_reported_size(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
 
     assert "larger than 0 KiB" in _reason(tmp_path / "sparse")
-    assert "larger than 0 KiB" in _reason(Path("/proc/self/smaps"))  # which says that it is empty
+    assert "larger than 0 KiB" in _reason(Path("/proc/self/smaps"))  # its reported size is 0
 
 
 def test_a_file_that_is_not_regular_is_refused_at_once(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_a_file_that_is_not_regular_is_refused_at_once(tmp_path: Path) -> None:
     assert "not a file name" in _reason(Path("a\0b"))
 
 
-def test_a_pipes_writer_is_not_disturbed(tmp_path: Path) -> None:
-    """Opening it, even for a moment, would let the writer begin, and then end it by a signal."""
+def test_the_check_does_not_open_a_named_pipe(tmp_path: Path) -> None:
+    """Opening the pipe for a moment would let its writer begin, and then end it by SIGPIPE."""
     os.mkfifo(tmp_path / "pipe")
     opened = threading.Event()
 
@@ -84,7 +84,7 @@ def test_a_pipe_of_the_shell_is_read_where_pipes_are_allowed() -> None:
     os.close(reading)
 
 
-def test_a_pipe_of_the_shell_has_a_size_limit_too() -> None:
+def test_a_pipe_of_the_shell_has_a_size_limit() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"x" * (MOST + 1))
 

@@ -1,4 +1,4 @@
-"""Other users who can change a file: by the file itself, a folder above it, or a link in its path."""
+"""Finds other users who can change a file, by the file, a folder above it, or a symlink in its path."""
 
 import os
 import struct
@@ -16,7 +16,7 @@ AS_ROOT = os.geteuid() == 0
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file two folders below one that nobody else can write."""
+    """A file two levels below a folder that other users can't write."""
     path = tmp_path / "a" / "b" / "rules.yaml"
     path.parent.mkdir(parents=True)
     path.parent.chmod(0o755)
@@ -117,7 +117,7 @@ if AS_ROOT:
 
 
 def test_a_file_that_the_users_own_group_can_write_is_trusted(file: Path) -> None:
-    if not file_trust._is_group_of_ours(os.getegid()):  # a group that the machine's users share
+    if not file_trust._is_group_of_ours(os.getegid()):  # the users of this machine share a group
         assert not AS_ROOT
         return
     _give_away(file, gid=os.getegid())
@@ -152,7 +152,7 @@ def test_the_symlinks_of_a_configmap_are_trusted(tmp_path: Path) -> None:
     assert exposure(tmp_path / "rules.yaml") is not None
 
 
-def test_a_folder_that_the_path_leaves_by_dots_is_checked_too(file: Path, tmp_path: Path) -> None:
+def test_a_folder_before_dots_in_the_path_is_also_checked(file: Path, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "open" / "inner").mkdir(mode=0o755)
@@ -184,7 +184,7 @@ OWNER, GROUP, OTHER = (0x01, 7, 0xFFFFFFFF), (0x04, 5, 0xFFFFFFFF), (0x20, 5, 0x
         (_acl(OWNER, GROUP, OTHER), None),
         (_acl(OWNER, (0x02, 7, SOMEBODY), GROUP, (0x10, 7, 0), OTHER), "the user 12345 "),
         (_acl(OWNER, GROUP, (0x08, 6, SOMEBODY), (0x10, 7, 0), OTHER), "the group 12345 "),
-        (_acl(OWNER, (0x02, 7, SOMEBODY), GROUP, (0x10, 5, 0), OTHER), None),  # the mask takes the right away
+        (_acl(OWNER, (0x02, 7, SOMEBODY), GROUP, (0x10, 5, 0), OTHER), None),  # the mask removes the right
         (_acl(OWNER, (0x02, 5, SOMEBODY), GROUP, (0x10, 7, 0), OTHER), None),
         (_acl(OWNER, (0x02, 7, 0), GROUP, (0x10, 7, 0), OTHER), None),  # root
     ],
@@ -198,7 +198,7 @@ def test_access_control_lists_are_read(acl: bytes, who: str | None) -> None:
 
 @pytest.fixture
 def open_way(tmp_path: Path) -> Iterator[Path]:
-    """A folder that every user can reach; pytest's own is closed to others."""
+    """A folder that every user can enter, unlike pytest's folder."""
     folder = Path(os.path.realpath("/tmp")) / f"router-{os.getpid()}-{tmp_path.name}"
     folder.mkdir()
     folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Log lines are complete and in order, and an unread stream blocks no thread."""
+"""Log lines are written whole and in order. A stream that nobody reads blocks no thread."""
 
 import errno
 import io
@@ -85,7 +85,7 @@ def test_logging_to_a_closed_stream_does_not_fail() -> None:
 
 
 class Disk(io.RawIOBase):
-    """A file on a disk that has room for so many bytes."""
+    """A file on a disk with room for `room` bytes."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -101,12 +101,12 @@ class Disk(io.RawIOBase):
 
 
 @pytest.mark.parametrize("room", range(1, 24))
-def test_lines_lost_to_a_full_disk_are_reported_and_no_line_is_torn(room: int) -> None:
+def test_lines_lost_on_a_full_disk_are_reported_and_later_lines_are_whole(room: int) -> None:
     disk = Disk(room)
     lines = Lines(disk)  # type: ignore[arg-type]
     for number in range(5):
         lines.warning(b"line %d" % number)
-    fit = (room + 1) // len("line 0\n")  # what lacks its end only gets that later
+    fit = (room + 1) // len("line 0\n")  # a line that lacks only its line break gets it later
     until(lambda: lines.lost == 5 - fit)
 
     disk.room = 1000
@@ -116,7 +116,7 @@ def test_lines_lost_to_a_full_disk_are_reported_and_no_line_is_torn(room: int) -
     *found, word = disk.content.splitlines()
     whole = [line for line in found if len(line) == len("line 0")]
     assert whole == [*(b"line %d" % number for number in range(fit)), b"line 5"]
-    assert len(found) - len(whole) == (0 < room % len("line 0\n") < len("line 0"))  # the cut line is on its own
+    assert len(found) - len(whole) == (0 < room % len("line 0\n") < len("line 0"))  # the torn line
     assert json.loads(word)["lines"] == lines.lost == 5 - fit
 
 
@@ -137,7 +137,7 @@ def test_a_torn_line_is_ended_after_repeated_write_errors() -> None:
     assert disk.content.splitlines()[:3] == [b"line 0", b"lin", b"line 5"]
 
 
-def test_a_nonblocking_stream_is_waited_for() -> None:
+def test_the_writer_waits_for_a_nonblocking_stream() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with os.fdopen(writing, "wb", buffering=0) as stream, os.fdopen(reading, "rb") as pipe:

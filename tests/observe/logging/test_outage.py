@@ -1,9 +1,9 @@
-"""A lasting trouble gives few lines."""
+"""A lasting failure is logged in few lines."""
 
 from router.observe.logging.outage import Outage
 
 
-def test_a_lasting_failure_is_logged_at_once_and_then_less_and_less_often() -> None:
+def test_a_lasting_failure_is_logged_at_once_and_then_ever_less_often() -> None:
     outage = Outage()
 
     logged = {second: failures for second in range(3600) if (failures := outage.failed(float(second)))}

@@ -1,4 +1,4 @@
-"""Each log entry is one complete line, without characters that control a terminal."""
+"""Each log entry is one line without control characters."""
 
 import json
 import logging
@@ -68,7 +68,7 @@ def test_a_text_line_has_time_level_message_and_ids_last() -> None:
     assert _text() == "2026-01-02T03:04:05.678901Z info    said"
 
 
-def test_a_terminal_gets_colours_and_the_time_of_day_unless_it_wants_none() -> None:
+def test_a_terminal_gets_the_time_of_day_and_colours_unless_disabled() -> None:
     coloured = _on_a_terminal(SAY)
     plain = [_on_a_terminal(SAY, **wish) for wish in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""})]
 

@@ -1,4 +1,4 @@
-"""A store with events, and plans of other rules for them."""
+"""A fixture with stored events, for plans of other rules."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,7 +28,7 @@ Rules = Callable[[str], Ruleset]
 
 
 class Planned:
-    """Events in a store, routed by some rules."""
+    """A store with events that were routed by some rules."""
 
     def __init__(self, store: SqliteStore, folder: Path) -> None:
         self.store: Store = store
@@ -37,12 +37,12 @@ class Planned:
         self._count = 0
 
     def rules(self, text: str, folder: str = "") -> Ruleset:
-        """Compile a rules file, with one source and one target unless it has its own."""
+        """Compile a rules file. It gets a source and a target unless it has its own."""
         text = text if "sources:" in text else HEAD + text
         return self._loader.load(text, "rules.yaml", self.folder / folder).require()
 
     def receive(self, ruleset: Ruleset, *payloads: Any, headers: tuple[tuple[str, str], ...] = ()) -> list[str]:
-        """Store events that these rules route."""
+        """Store events that are routed by these rules."""
         self.store.put_ruleset(ruleset.text, NOW).result(60)
         ids = []
         for payload in payloads:
@@ -57,7 +57,7 @@ class Planned:
         return ids
 
     def plan(self, before: Ruleset | None, after: Ruleset, **given: Any) -> PlanReport:
-        """Compare all events; without `before` by the rules of then."""
+        """Compare the plans of all events. Without `before` the first plan is by the rules that routed each event."""
         report = PlanReport(samples=given.pop("samples", 3))
         Plan(self.store, after, report, before, lambda text: self._loader.load_recorded(text).ruleset, **given).run(
             EventFilter()

@@ -1,4 +1,4 @@
-"""What a plan says of the deliveries of stored events."""
+"""A plan compares the deliveries of stored events by two rulesets."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +20,7 @@ PUSH = {"kind": "push", "n": 7}
 
 
 def entries(report: PlanReport) -> list[tuple[str, str, str, tuple[str, ...], int]]:
-    """Kind, rule and action before and after, changed fields and count of each entry."""
+    """Each entry as kind, rule and action before and after, changed fields, and count."""
     return [
         (e.key.kind.value, "/".join(e.key.before or ()), "/".join(e.key.after or ()), e.key.fields, e.count)
         for e in report.sorted_entries()
@@ -98,7 +98,7 @@ def test_another_spelling_of_the_same_rules_is_no_change(planned: Planned, chang
 
 
 @pytest.mark.parametrize("action", [FORWARD % "x", "{append: out.jsonl}", "{forward: {url: 'http://ci.example/'}}"])
-def test_a_renamed_rule_is_known_by_its_actions(planned: Planned, action: str) -> None:
+def test_a_renamed_rule_is_recognized_by_its_actions(planned: Planned, action: str) -> None:
     old, new = planned.rules(RULE % ("a", "push", action)), planned.rules(RULE % ("b", "push", action))
     planned.receive(old, PUSH, PUSH)
 
@@ -111,7 +111,7 @@ def test_a_renamed_rule_is_known_by_its_actions(planned: Planned, action: str) -
     assert not report.differs
 
 
-def test_an_action_that_moves_to_another_rule_is_seen(planned: Planned) -> None:
+def test_a_plan_notices_an_action_that_moved_to_another_rule(planned: Planned) -> None:
     one = "{name: a, match: {$.kind: push}, actions: [%s]}"
     other = "{name: b, match: {$.n: 7}, actions: [%s]}"
     moved = "{append: moved.jsonl}"
@@ -170,7 +170,7 @@ def test_items_are_compared_one_by_one(planned: Planned) -> None:
     assert (report.same, report.sorted_entries()[0].samples[0]["item"]) == (2, "$.l[1]")
 
 
-def test_secrets_show_by_name(planned: Planned) -> None:
+def test_a_plan_shows_secrets_by_name(planned: Planned) -> None:
     text = HEAD + "secrets: {token: {env: TOKEN}}\n" + RULE % (
         "a", "push", "{forward: {target: ci, path: /%s, headers: {X-Key: '{{ secrets.token }}%s'}}}"
     )  # fmt: skip
@@ -183,8 +183,8 @@ def test_secrets_show_by_name(planned: Planned) -> None:
     assert shown["changes"][0]["samples"][0]["after"]["headers"]["X-Key"] == "<secret:token>!"
 
 
-def test_headers_that_no_longer_pass_are_a_change(planned: Planned) -> None:
-    """A condition on a header makes forwards of its source pass it on."""
+def test_a_header_that_no_longer_passes_is_a_change(planned: Planned) -> None:
+    """A condition on a header lets it pass to the targets of its source's forwards."""
     one, other = (
         f"{{name: {name}, match: {{{field}}}, actions: [%s]}}"
         for name, field in (("a", "$.n: 7"), ("b", "headers.X-Kind: q"))
@@ -262,7 +262,7 @@ def test_events_whose_rules_are_gone_are_counted(planned: Planned) -> None:
     assert (reason.startswith("the store no longer has the rules 000000000000"), found.count) == (True, 1)
 
 
-def test_paths_count_from_the_folder_of_the_rules_file(planned: Planned) -> None:
+def test_paths_in_a_plan_are_relative_to_the_folder_of_the_rules_file(planned: Planned) -> None:
     text = RULE % ("a", "push", "{append: out.jsonl}")
     (planned.folder / "checkout").mkdir()
     old, new = planned.rules(text), planned.rules(text.replace("out.jsonl", "./out.jsonl"), "checkout")
@@ -271,7 +271,7 @@ def test_paths_count_from_the_folder_of_the_rules_file(planned: Planned) -> None
     assert entries(planned.plan(old, new)) == []
 
 
-def test_a_plan_stops_at_its_limit_and_goes_on(planned: Planned) -> None:
+def test_a_plan_stops_at_its_limit_and_can_be_continued(planned: Planned) -> None:
     rules = planned.rules(RULE % ("a", "push", FORWARD % "x"))
     planned.receive(rules, PUSH, PUSH, PUSH)
 
@@ -283,7 +283,7 @@ def test_a_plan_stops_at_its_limit_and_goes_on(planned: Planned) -> None:
     assert (stopped.events, stopped.rest is not None) == (0, True)
 
 
-def test_samples_and_entries_are_bounded(planned: Planned) -> None:
+def test_the_numbers_of_samples_and_entries_are_limited(planned: Planned) -> None:
     rules = planned.rules(RULE % ("a", "push", FORWARD % "x"))
     ids = planned.receive(rules, *[PUSH] * 3)
     none = planned.rules(RULE % ("b", "never", "{append: o}"))
@@ -302,7 +302,7 @@ def _count(report: PlanReport, number: int) -> None:
     report._count(event, Change(ChangeKind.COME, None, (f"r{number}", "a", None), "append", "t"))
 
 
-def test_nothing_is_written_or_executed(planned: Planned) -> None:
+def test_a_plan_writes_and_executes_nothing(planned: Planned) -> None:
     rules = planned.rules(RULE % ("a", "push", "{append: out.jsonl}"))
     planned.receive(rules, PUSH)
     before = planned.store.changes(), planned.store.deliveries()
@@ -313,7 +313,7 @@ def test_nothing_is_written_or_executed(planned: Planned) -> None:
     assert not list(planned.folder.glob("*.jsonl"))
 
 
-def test_a_plan_reads_postgresql_as_well(planned: Planned, postgres_store_url: str) -> None:
+def test_a_plan_works_on_postgresql(planned: Planned, postgres_store_url: str) -> None:
     with closing(PostgresStore(parse_url(postgres_store_url))) as store:
         planned.store = store
         old = planned.rules(RULE % ("a", "push", FORWARD % "x"))
@@ -337,7 +337,7 @@ FROM = "{from: %s, within: 2s, otherwise: {json: {n: '{{ payload.n }}', at: %s}}
         (FROM % ("forward", 1), FROM % ("forward", 2), ("body",), ('{"n":7,"at":1}', '{"n":7,"at":2}')),
     ],
 )
-def test_what_senders_are_answered_is_compared(
+def test_the_answers_to_senders_are_compared(
     planned: Planned, before: str, after: str, fields: tuple[str, ...], values: tuple[object, object]
 ) -> None:
     old, new = (planned.rules(RESPOND % ("a", one, "log", FORWARD % "x")) for one in (before, after))
@@ -352,7 +352,7 @@ def test_what_senders_are_answered_is_compared(
     assert (answer["samples"][0]["before"][fields[0]], answer["samples"][0]["after"][fields[0]]) == values
 
 
-def test_the_same_answer_from_a_renamed_rule_is_no_change(planned: Planned) -> None:
+def test_the_same_answer_by_a_renamed_rule_is_no_change(planned: Planned) -> None:
     forward = "{name: %s, forward: {target: ci, path: '/x'}}"
     old = planned.rules(RESPOND % ("a", FROM % ("ask", 1), "log", forward % "ask"))
     new = planned.rules(RESPOND % ("b", FROM % ("tell", 1), "log", forward % "tell"))
@@ -364,7 +364,7 @@ def test_the_same_answer_from_a_renamed_rule_is_no_change(planned: Planned) -> N
     assert not report.differs
 
 
-def test_a_source_answers_where_no_rule_does(planned: Planned) -> None:
+def test_the_answer_of_the_source_counts_when_no_rule_answers(planned: Planned) -> None:
     rules = RULE % ("a", "push", "{append: a.txt}")
     old = planned.rules(rules)
     new = planned.rules("sources: {hub: {verify: none, respond: {body: hi}}}\n" + rules)
@@ -375,7 +375,7 @@ def test_a_source_answers_where_no_rule_does(planned: Planned) -> None:
     assert (answer["before"], answer["after"], answer["samples"][0]["after"]["body"]) == (None, None, "hi")
 
 
-def test_the_routers_own_events_are_compared(planned: Planned) -> None:
+def test_own_events_are_compared(planned: Planned) -> None:
     own = "rules: [{name: dead, source: router, match: {$.kind: delivery.dead}, actions: [{append: %s.txt}]}]"
     old, new = planned.rules(own % "a"), planned.rules(own % "b")
     event = sample_event("delivery.dead", NOW)
