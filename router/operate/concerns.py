@@ -127,7 +127,7 @@ def _nodes(status: Status, now: int) -> Iterator[Concern]:
     lost = [node for node in status.nodes if not node.lives]
     cure = "Other nodes take over its deliveries. Start it again, or do without it."
     for node in lost[:_MOST_NODES]:
-        what = f"Node {node.facts.name} is lost: not heard for {span(now - node.renewed_at)}."
+        what = f"Node {node.facts.name} is lost: silent for {span(now - node.renewed_at)}."
         yield Concern(what, cure, Place.NODES)
     if len(lost) > _MOST_NODES:
         yield Concern(f"{counted(len(lost) - _MOST_NODES, 'further node')} lost.", "See which.", Place.NODES)

@@ -37,7 +37,7 @@ class DeliveryOperation:
         if self.name == "replay" and hold is not None and d.state is State.PENDING:
             return f"it is held, since {hold_words(hold)}, and continues when that ends"
         if self.name == "replay" and d.blocked:
-            return "it waits for an earlier one of its order, and gets its turn"
+            return "it waits for an earlier delivery of its order, and begins after it"
         if self.name == "replay" and d.behind:
             return "it waits for a running attempt of an earlier delivery with the same latest_by value"
         if d.state not in states:

@@ -40,7 +40,7 @@ def test_a_healthy_daemon_raises_no_concern() -> None:
         (status(breakers={"ci": {"state": "open", "until": NOW + 9_000}}), "its breaker is open", Place.PENDING),
         (status(breakers={"ci": {"state": "half-open"}}), "its breaker is half-open", Place.PENDING),
         (status(Depth("ci", held=3, paused=True)), "3 deliveries held at ci: paused.", Place.TARGETS),
-        (status(nodes=(node("a"), node("b", lives=False))), "Node b is lost: not heard for 5s.", Place.NODES),
+        (status(nodes=(node("a"), node("b", lives=False))), "Node b is lost: silent for 5s.", Place.NODES),
         (status(nodes=(node("a"), node("b", "r2"))), "The nodes run 2 different rule sets.", Place.NODES),
         (
             status(rules={"drift": {"why": "problems", "since": NOW - 60_000, "problems": ["r.yaml:1:1: bad", "x"]}}),

@@ -73,17 +73,17 @@ def _change(daemon: DaemonHandle, operation: DeliveryOperation, call: Call) -> R
     states = tuple(State(state) for state in body.states or ())
     if body.ids is not None:
         if body.filter is not None or body.all or body.cursor is not None:
-            return body_problem("ids", "give either ids, or a filter or all; with ids, only states narrows them")
+            return body_problem("ids", "give either ids, or a filter or all; beside ids, only states is allowed")
         return run_change(daemon, report, states or operation.states_by_id, ids=body.ids)
     which = filter_of(body.filter or DeliveryFilter(), states or operation.states_by_filter, call.now)
     if isinstance(which, Reply):
         return which
     if not names_more_than_states(which) and not body.all:
         return body_problem(
-            "all", f'say which deliveries to {operation.name}: ids, a filter that narrows, or "all": true'
+            "all", f'say which deliveries to {operation.name}: ids, a filter other than states, or "all": true'
         )
     if names_more_than_states(which) and body.all:
-        return body_problem("all", "give either a filter that narrows, or all")
+        return body_problem("all", "give either a filter other than states, or all")
     position = scan_position(body.cursor, operation.name)
     if isinstance(position, Reply):
         return position

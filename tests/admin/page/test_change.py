@@ -98,7 +98,7 @@ def test_a_plan_ends_at_its_time_limit(admin: Admin, page: Browser, monkeypatch:
     monkeypatch.setattr(change, "PLAN_SECONDS", 0.0)
     admin.receive({"ref": "main"})
 
-    assert "Time was up before an event could be compared" in words(page.post("/rules/try#result", text=RULES))
+    assert "The time ran out before an event could be compared" in words(page.post("/rules/try#result", text=RULES))
 
 
 def test_only_one_text_is_tried_at_a_time(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_the_page_says_that_a_file_is_too_large_to_edit(page: Browser, monkeypat
 
     page.go("/rules/try")
 
-    assert (page.status, "too many to edit here" in page.text) == (413, True)
+    assert (page.status, "too much to edit here" in page.text) == (413, True)
 
 
 def test_the_read_only_token_may_try_a_text(admin: Admin, browser: Browser) -> None:
@@ -197,7 +197,7 @@ def test_the_read_only_token_may_try_a_text(admin: Admin, browser: Browser) -> N
 
     shown = browser.post("/rules/try#result", text=RULES)
     assert "It loads." in shown
-    assert "Warnings and notes are left out" in shown
+    assert "Warnings and notes are hidden from" in shown
 
 
 def test_the_read_only_token_can_not_find_out_which_files_exist(admin: Admin, browser: Browser) -> None:
@@ -239,7 +239,7 @@ def test_files_that_the_running_rules_do_not_include_are_never_read(admin: Admin
     shown = page.post("/rules/try#result", text="include: [private.yaml]\n" + RULES)
 
     assert "words" not in shown
-    assert "The files of private.yaml are new to the running rules" in words(shown)
+    assert "The running rules have no files of private.yaml" in words(shown)
 
 
 @pytest.fixture

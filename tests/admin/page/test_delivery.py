@@ -51,7 +51,7 @@ def test_a_waiting_retry_is_shown_with_its_time_and_the_last_error(admin: Admin,
 
     shown = words(page.go(f"/deliveries/{delivery}"))
 
-    assert "It waits for its next try, after 1 failed one. It goes on at 2026-09-21 14:14:50 UTC , in 90s." in shown
+    assert "It waits for its next try, after 1 failed one. It continues at 2026-09-21 14:14:50 UTC , in 90s." in shown
     assert "<b>no</b>" in shown
     assert "<b>no</b>" not in page.text
 

@@ -112,7 +112,7 @@ def test_nodes_are_listed_with_their_lease_and_rules(
     shown = page.go("/")
 
     assert "one host-a, process 42 lives intake, delivery 1.2.3" in words(shown)
-    assert f"Node {HOSTILE} is lost: not heard for 30s." in html.unescape(shown)
+    assert f"Node {HOSTILE} is lost: silent for 30s." in html.unescape(shown)
     assert '<a href="/nodes" aria-describedby="what-1">Look' in shown
     assert "<script>alert" not in shown
     shown = page.go("/nodes")

@@ -40,7 +40,7 @@ def test_a_changed_number_of_events_must_be_confirmed_again(admin: Admin, page: 
 
     page.post("/events/all/reroute")
 
-    assert (page.status, "has changed since the question" in page.text) == (409, True)
+    assert (page.status, "has changed since you were asked" in page.text) == (409, True)
 
 
 def test_another_click_continues_the_reroute(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,13 +141,13 @@ def test_an_old_count_is_shown_with_its_age(admin: Admin, page: Browser, monkeyp
     monkeypatch.setattr(recent_counts, "SHARED_ROWS", 1)
     monkeypatch.setattr(recent_counts, "SHARED_SECONDS", 3600.0)
     admin.receive({"ref": "main", "repo": "a"})
-    assert "was counted" not in page.go("/targets")
+    assert "The numbers are" not in page.go("/targets")
     counted = admin.daemon.counts._depths
     assert counted._last is not None
     counted._last = replace(counted._last, begun_at=counted._last.begun_at - 120)
 
     for path in ("/", "/targets"):
-        assert re.search("was counted 2 ?m[a-z ]*[0-9 s]*ago", page.go(path)), path
+        assert re.search("The numbers are 2 ?m[a-z ]*[0-9 s]*old", page.go(path)), path
 
 
 def test_a_change_of_all_deliveries_needs_a_filter(admin: Admin, page: Browser) -> None:

@@ -214,7 +214,7 @@ def test_skipped_deliveries_are_explained(store_commands: StoreCommands, plan: P
 
     assert "replayed 1 delivery" in done.stdout
     assert f"left alone {running.id}: an attempt is under way" in done.stderr
-    assert f"left alone {follower.id}: it waits for an earlier one of its order" in done.stderr
+    assert f"left alone {follower.id}: it waits for an earlier delivery of its order" in done.stderr
     again = store_commands.json("deliveries", "replay", "--state", "pending", "--rule", "deploy")
     assert [skipped["id"] for skipped in again["skipped"]] == [follower.id]
 

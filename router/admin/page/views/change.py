@@ -44,7 +44,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
         tried = _try(daemon, read, session, running, chosen, text)
     elif len(chosen.text.encode()) > LARGEST_TEXT:
         raise Problem(
-            413, f"{chosen.label} has {size(len(chosen.text.encode()))}, too many to edit here; use webhook-router plan"
+            413, f"{chosen.label} has {size(len(chosen.text.encode()))}, too much to edit here; use webhook-router plan"
         )
     else:
         text, tried = chosen.text, {}

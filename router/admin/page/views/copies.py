@@ -61,12 +61,12 @@ def _shown_event(daemon: DaemonHandle, session: Session, event_id: str) -> Event
 def _copy(daemon: DaemonHandle, event: Event, form: str, to: str) -> Exported | str:
     """The copy, or why there is none."""
     if len(event.body) > LARGEST_BODY:
-        return "The body is too large for a copy here; use webhook-router events export, or the body's download."
+        return "The body is too large for a copy here. Use webhook-router events export, or download the body."
     if form == "curl":
         return as_curl(event, to)
     ruleset = daemon.ruleset()
     if event.source not in ruleset.sources:
-        return "The running rules don't have its source any more, so there is nothing that a test could expect."
+        return "The running rules no longer have the event's source, so there is no result that a test could expect."
     try:
         return as_case(event, ruleset)
     except PayloadError as error:

@@ -69,7 +69,9 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     query = read.sent("query")
     which = None if ids else _chosen(replace(read, query=fields_of(query)), operation)
     if which is not None and daemon.store.count(which, MAX_CHANGED + 1) != _number(read):
-        raise Problem(409, "the number of deliveries has changed since the question; check it again, and confirm")
+        raise Problem(
+            409, "the number of deliveries has changed since you were asked; check the new number, and confirm again"
+        )
     states = which.states if which is not None else operation.states_by_id
     if not daemon.changing.acquire(blocking=False):
         raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")
@@ -106,7 +108,7 @@ def _chosen(read: PageRequest, operation: DeliveryOperation) -> Filter:
     """The filter in a URL, limited to the states that the operation changes. Raises Problem."""
     which = filter_in(read)
     if not which.states and not names_more_than_states(which):
-        raise Problem(409, "choose deliveries, or a filter that narrows")
+        raise Problem(409, "choose deliveries, or set a filter other than the state")
     return replace(which, states=which.states or operation.states_by_filter)
 
 

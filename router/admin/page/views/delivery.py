@@ -25,7 +25,7 @@ _MOST_ATTEMPTS = 100  #: attempts that the view shows, the newest
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
     delivery = daemon.store.delivery(fields["id"])
     if delivery is None:
-        raise Problem(404, "the store has no delivery with this id; old ones are removed after a time")
+        raise Problem(404, "the store has no delivery with this id; old deliveries are removed after some time")
     attempts = daemon.store.attempts(delivery.id)
     waiting = waits_of(daemon.store, daemon.pid).of(delivery, read.now)
     event = daemon.store.event(delivery.event_id)

@@ -80,7 +80,7 @@ def event_of(daemon: DaemonHandle, event_id: str) -> Event:
     """The event of a URL. Raises Problem, StoreError."""
     event = daemon.store.event(event_id)
     if event is None:
-        raise Problem(404, "the store has no event with this id; old events are removed after a time")
+        raise Problem(404, "the store has no event with this id; old events are removed after some time")
     return event
 
 

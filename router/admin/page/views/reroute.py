@@ -39,7 +39,9 @@ def _reroute(daemon: DaemonHandle, read: PageRequest) -> Reply:
     which, position = _filter(asked), _position(replace(read, query=read.form))
     # A run that is continued was confirmed at its beginning. The number of unmatched events has decreased since then.
     if not position.last and str(daemon.store.count_events(which, MOST_COUNTED + 1)) != read.sent("number"):
-        raise Problem(409, "the number of events has changed since the question; check it again, and confirm")
+        raise Problem(
+            409, "the number of events has changed since you were asked; check the new number, and confirm again"
+        )
     report = RerouteReport(dry_run=False)
     if not daemon.changing.acquire(blocking=False):
         raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")
@@ -60,7 +62,7 @@ def _reroute(daemon: DaemonHandle, read: PageRequest) -> Reply:
 def _filter(read: PageRequest) -> EventFilter:
     which = event_filter_in(read)
     if which == EventFilter():
-        raise Problem(409, "choose a filter that narrows")
+        raise Problem(409, "set a filter: source, since or until")
     return which
 
 
