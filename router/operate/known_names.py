@@ -12,7 +12,7 @@ from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.own_events import SOURCE
 from router.operate.follow import StreamFilter
 from router.operate.status import note
-from router.rules.compile.rules import ACTION_KEYS
+from router.rules.compile.actions import ACTION_KEYS
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.store.contract import OperatorStore

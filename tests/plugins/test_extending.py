@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
 
 from router.plugins.entry_points import RESERVED
-from router.rules.compile.rules import ACTION_KEYS
+from router.rules.compile.actions import ACTION_KEYS
 from tests.conftest import Daemon, forked_program
 from tests.free_port import free_port
 from tests.plugins.conftest import PAGE, written

@@ -9,11 +9,11 @@ from router.domain.secrets import SecretRef
 from router.plugins.handshake import HandshakeKind
 from router.plugins.registries import Registries
 from router.plugins.scheme import Scheme
+from router.rules.compile.actions import ACTION_NAME
 from router.rules.compile.json_schema.conditions import match_definitions
 from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, model_schema, named, ref, whole
 from router.rules.compile.polled import OF_SENDERS
 from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
-from router.rules.compile.rules import ACTION_NAME
 from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
 from router.rules.compile.sources import METHOD, SOURCE_NAME
 from router.rules.include.entries import IncludeOptions, OnlyOptions
