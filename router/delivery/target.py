@@ -90,8 +90,8 @@ class Target:
         return TargetLoad(spec.key, self.running, spec.concurrency, spec.rate, tokens, breaker.state, breaker.failures)
 
     def free_in(self, now: float) -> float | None:
-        """Seconds until rate and breaker let the next attempt start; None while that depends on running attempts, here or
-        on the node that tests the target."""
+        """Seconds until rate and breaker let the next attempt start. None while that depends on running attempts, here
+        or on the node that tests the target."""
         closed = self.breaker.state is BreakerState.CLOSED
         waits_for_test = self.breaker.state is BreakerState.HALF_OPEN or not (closed or self.tests)
         if self.spec.concurrency <= self.running or waits_for_test:
