@@ -1,6 +1,6 @@
 """A real browser: the system's Chromium, driven by Playwright.
 
-Tests that lack a program are skipped with its name. `.ci/browser` installs what they need, and then nothing may skip.
+A test that lacks a program is skipped and names it. `.ci/browser` installs them all, and then no test may be skipped.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.conftest import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
-# No quiet traffic, no first-run pages; the sandbox of Chromium refuses to run as root.
+# No background traffic, no first-run pages, and no sandbox, since it refuses to run as root.
 _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -36,7 +36,7 @@ def _lacks(reason: str) -> NoReturn:
 
 
 def _while_alone(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
-    """How long Chromium runs: Playwright keeps an event loop in this thread, and other tests start loops of their own."""
+    """The scope of Chromium. Playwright keeps an event loop in this thread, and other tests start their own loops."""
     here = Path(__file__).parent
     alone = all((config.invocation_params.dir / one.partition("::")[0]).is_relative_to(here) for one in config.args)
     return "session" if alone else "module"
@@ -44,7 +44,7 @@ def _while_alone(fixture_name: str, config: pytest.Config) -> Literal["session",
 
 @pytest.fixture(scope=_while_alone)
 def chromium() -> Iterator["Browser"]:
-    """A running Chromium without a screen."""
+    """A running headless Chromium."""
     program = shutil.which("chromium")
     if program is None:
         _lacks("Chromium is not installed (Debian: apt-get install chromium)")
@@ -60,7 +60,7 @@ def chromium() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The script of axe-core, which finds what keeps people from using a page."""
+    """The script of axe-core, which finds accessibility problems."""
     if not _AXE.exists():
         _lacks(f"axe-core is not installed (npm install --prefix {_AXE.parents[2]} axe-core@4)")
     return _AXE.read_text()
@@ -68,7 +68,7 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A daemon that nothing was sent to yet; none without a browser."""
+    """A daemon without events. The test is skipped without a browser."""
     with contextlib.closing(Scene(tmp_path_factory.mktemp("scene"))) as made:
         yield made
 
@@ -83,7 +83,7 @@ def _context(browser: "Browser", scene: Scene, token: str | None, **options: Any
 
 @pytest.fixture
 def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Window]]:
-    """Open windows, each with cookies of its own. At the end of the test none may have seen anything go wrong."""
+    """Return a function that opens windows with separate cookies. At the end no window may have had troubles."""
     windows: list[Window] = []
 
     def begin(*, token: str | None = scene.token, others: str = "", **options: Any) -> Window:
@@ -99,7 +99,7 @@ def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Win
 
 @pytest.fixture(scope="module")
 def signed_in(chromium: "Browser", scene: Scene) -> Iterator["BrowserContext"]:
-    """The cookies that the windows of a module share: to make them takes a third of a second."""
+    """The cookies of a session. The windows of a module share them, since a sign-in takes a third of a second."""
     context = _context(chromium, scene, scene.token)
     yield context
     context.close()
@@ -107,7 +107,7 @@ def signed_in(chromium: "Browser", scene: Scene) -> Iterator["BrowserContext"]:
 
 @pytest.fixture
 def window(signed_in: "BrowserContext", scene: Scene) -> Iterator[Window]:
-    """A window that is signed in with the admin token."""
+    """A window signed in with the admin token."""
     window = Window(signed_in.new_page(), scene.url)
     yield window
     window.page.close()

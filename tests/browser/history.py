@@ -1,4 +1,4 @@
-"""A day of a small shop, written into a store before its daemon starts."""
+"""Writes a day of events of a small shop into a store, before its daemon starts."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ rules:
 
 
 def write_day(store_path: Path, rules: Path, now: int) -> None:
-    """The events of the day before `now` (ms), delivered as the targets were then."""
+    """Write the events of the day before `now` (ms), with deliveries that succeeded or failed."""
     ruleset = Loader(REGISTRIES, {}, require_secrets=True).load(rules.read_text(), rules.name, rules.parent).require()
     store = SqliteStore(store_path)
     try:
@@ -83,7 +83,7 @@ def write_day(store_path: Path, rules: Path, now: int) -> None:
 
 
 def _day(now: int) -> Iterator[tuple[int, str, dict[str, str], Any]]:
-    """A quiet night, a busy morning: time, source, headers and payload of each event, the oldest first."""
+    """Time, source, headers and payload of each event, oldest first: few at night, many in the morning."""
     for number, minutes in enumerate(sorted(_minutes(), reverse=True)):
         who, amount = _PEOPLE[number % 4], 19 + number * 7 % 80
         at = now - minutes * _MINUTE - number % 60 * 1000
@@ -97,7 +97,7 @@ def _day(now: int) -> Iterator[tuple[int, str, dict[str, str], Any]]:
 
 
 def _minutes() -> Iterator[int]:
-    """How long ago each event came."""
+    """The age of each event in minutes."""
     for hour in range(24):
         yield from range(hour * 60 + 2, hour * 60 + 60, 6 if hour < 9 else 25)
 
@@ -132,7 +132,7 @@ def _receive(store: SqliteStore, ruleset: Ruleset, at: int, source: str, headers
 
 
 def _settled(claim: Claim, at: int) -> Settlement:
-    """The end of an attempt: billing was down for some time in the morning."""
+    """The settlement of an attempt. Billing was down for some time in the morning."""
     delivery, body = claim.delivery, claim.event.body
     outcome, state = Outcome.succeeded(200, "ok"), State.SUCCEEDED
     if delivery.target == "billing" and at // (20 * _MINUTE) % 7 == 3:

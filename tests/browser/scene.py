@@ -1,4 +1,4 @@
-"""What the tests look at in the browser: a daemon, its targets, and the events of a small shop."""
+"""The daemon, the targets and the events of a small shop, which the tests open in the browser."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ rules:
 
 
 class AtTerminal(Daemon):
-    """A daemon whose log is a terminal, so that it prints the link to its page."""
+    """A daemon that logs to a terminal, so that it prints the link to its page."""
 
     def _open_log(self) -> tuple[int, int]:
         return pty.openpty()
@@ -53,10 +53,10 @@ class AtTerminal(Daemon):
 
 
 class Scene:
-    """One daemon with two targets: `ci` answers 200, `billing` answers 500 until a test mends it."""
+    """A daemon with two targets: `ci` answers 200, and `billing` answers 500 until a test changes that."""
 
     def __init__(self, folder: Path, rules: str = RULES, before: Callable[[Path, Path], None] | None = None):
-        """Start it; `before` is given the paths of its store and its rules."""
+        """Start the daemon. First call `before` with the paths of its store and its rules."""
         self.token, self.read_token = TOKEN, READ_TOKEN
         self.ci, self.billing = Receiver(), Receiver(status=500)
         with contextlib.ExitStack() as started:
@@ -87,11 +87,11 @@ class Scene:
         return found[1]
 
     def close(self) -> None:
-        """End the daemon and its targets."""
+        """Stop the daemon and its targets."""
         self._started.close()
 
     def send(self, source: str, payload: Any, headers: Mapping[str, str] | None = None) -> str:
-        """Send a webhook; gives the event's id."""
+        """Send a webhook. Return the event's id."""
         answer = self.daemon.post(f"/hooks/{source}", json.dumps(payload).encode(), headers)
         assert answer.status == 202, answer.body
         event: str = answer.json["id"]
@@ -108,11 +108,11 @@ class Scene:
         return self.send("github", payload, {"X-GitHub-Event": "push"})
 
     def invoice(self, amount: str = "19.90") -> str:
-        """Send an invoice that was paid."""
+        """Send a paid invoice."""
         return self.send("stripe", {"type": "invoice.paid", "data": {"amount": amount, "currency": "eur"}})
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
-        """What the API answers."""
+        """Ask the API. Return its answer."""
         headers = {"Authorization": f"Bearer {self.token}"}
         body = b"" if content is None else json.dumps(content).encode()
         answer = request(self.daemon.admin_port, method, path, body, headers)
@@ -120,12 +120,12 @@ class Scene:
         return answer.json
 
     def deliveries(self, **query: str) -> list[dict[str, Any]]:
-        """Deliveries by a filter of the API."""
+        """The deliveries that a filter of the API finds."""
         listed: list[dict[str, Any]] = self.ask("GET", f"/api/deliveries?{urlencode(query)}")["items"]
         return listed
 
     def settled(self, event: str) -> list[dict[str, Any]]:
-        """The deliveries of an event, once none of them waits or runs."""
+        """Wait until all deliveries of an event have ended. Return them."""
 
         def ended() -> list[dict[str, Any]]:
             found = self.deliveries(event=event)

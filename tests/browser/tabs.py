@@ -1,4 +1,4 @@
-"""Tabs that are really behind each other. Playwright shows all of its own at once, so these are opened without it."""
+"""Browser tabs that hide each other. Playwright treats all its pages as visible, so these are opened without it."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from tests.conftest import until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, CDPSession
 
-# A second of a view's timers takes a fiftieth of it.
+# Timers of a view run fifty times as fast.
 _QUICKLY = "{ const real = setTimeout; globalThis.setTimeout = (run, ms, ...rest) => real(run, ms / 50, ...rest); }"
 
 
 @dataclass
 class Tab:
-    """One tab, by the DevTools protocol."""
+    """A tab, controlled by the DevTools protocol."""
 
     browser: "CDPSession"
     target: str
@@ -31,7 +31,7 @@ class Tab:
         self.browser.send("Target.sendMessageToTarget", {"sessionId": self.session, "message": message})
 
         def answered() -> bool:
-            self.browser.send("Browser.getVersion")  # Playwright hands messages over while it waits
+            self.browser.send("Browser.getVersion")  # Playwright delivers messages while it waits
             return number in self.answers
 
         until(answered)
@@ -59,7 +59,7 @@ class Tabs:
         self._tabs: dict[str, Tab] = {}
 
     def open(self, address: str, cookie: dict[str, Any] | None = None) -> Tab:
-        """A new tab, in front of the others, whose time passes quickly."""
+        """Open a tab with fast timers in front of the others."""
         target = self._browser.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self._browser.send("Target.attachToTarget", {"targetId": target, "flatten": False})["sessionId"]
         tab = self._tabs[session] = Tab(self._browser, target, session)

@@ -1,8 +1,8 @@
-"""Every view, full and empty, refused and done, can be read and used by everybody.
+"""Every view of the page is accessible: with and without content, and after refused and successful actions.
 
-axe-core finds nothing wrong, wide and narrow, light and dark; a view fits into its window, also enlarged to 400 %; it
-keeps to colours of the operator's choice, and nothing in it moves by itself.
-With `WEBHOOK_ROUTER_SCREENSHOTS=docs/images` the pictures that stand in that folder are taken again; an empty folder gets all.
+axe-core finds no problem in wide and narrow windows, light and dark. A view fits into its window, also enlarged to
+400 %, respects the operator's own colours, and has no animation.
+With `WEBHOOK_ROUTER_SCREENSHOTS=docs/images` the pictures in that folder are taken again. An empty folder gets all.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ LOOKS: list[Look] = [
 """Size, colours, and which rules of axe may find something there that they have not found before."""
 
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
-ENLARGED = (640, 320)  #: what 1,280 pixels hold when each is two or four wide
+ENLARGED = (640, 320)  #: the widths of a window of 1,280 pixels that is enlarged to 200 % or 400 %
 _RUN = """async ([where, options]) => {
   const found = await axe.run(where, {...options, resultTypes: ["violations"], preload: false});
   return found.violations.flatMap(one => one.nodes.map(node => `${one.id}: ${node.html}: ${node.failureSummary}`));
 }"""
-# Signs of where one is that are gone where a browser paints every background in the operator's own colour.
+# Marks of the current place that vanish if the browser paints every background in the operator's own colour.
 _WHERE = """() => [...document.querySelectorAll("nav [aria-current], .switch [aria-current]")].filter(e => {
   const look = one => { const s = getComputedStyle(one); return s.borderBottomColor + s.textDecorationLine + s.fontWeight; };
   const other = [...e.parentElement.children].find(one => one !== e && !one.matches(".name"));
@@ -53,7 +53,7 @@ _WHERE = """() => [...document.querySelectorAll("nav [aria-current], .switch [ar
 
 @pytest.fixture(scope="module")
 def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A shop after a day: some payments are dead, one target is paused, one payment waits for its next try."""
+    """A shop after a day: some payments are dead, a target is paused, and a payment waits for its next try."""
 
     def before(store: Path, rules: Path) -> None:
         history.write_day(store, rules, time.time_ns() // 1_000_000)
@@ -67,7 +67,7 @@ def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def problems(window: Window, shown: Shown, looks: Sequence[Look]) -> Iterator[str]:
-    """What is wrong in a view, in each of its looks."""
+    """The problems of a view in each window size and colour scheme."""
     for number, (size, scheme, rules) in enumerate(looks):
         window.look(*SIZES[size], scheme)
         if number == 0:
@@ -92,7 +92,7 @@ def problems(window: Window, shown: Shown, looks: Sequence[Look]) -> Iterator[st
 
 
 def keep(window: Window, name: str) -> None:
-    """Write the picture, where the folder wants it."""
+    """Write the picture of a view if the folder should have it."""
     if FOLDER is None:
         return
     there = [one.name for one in Path(FOLDER).glob("page-*.png")] if Path(FOLDER).name == "images" else []
@@ -101,26 +101,28 @@ def keep(window: Window, name: str) -> None:
 
 
 def walk(window: Window, axe: str, shown: Iterable[Shown], looks: Sequence[Look] = LOOKS) -> None:
-    """Look at each view; all that is wrong is told at once."""
+    """Check each view, then fail with all problems."""
     window.page.add_init_script(f"globalThis.loadAxe = () => {{ {axe} }};")
     found = [problem for one in shown for problem in problems(window, one, looks)]
     assert found == [], "\n".join(found)
 
 
-def test_every_view_of_a_shop(scene: Scene, window: Window, axe: str) -> None:
+def test_every_view_of_a_shop_is_accessible(scene: Scene, window: Window, axe: str) -> None:
     walk(window, axe, views.full(scene))
 
     asked = {one.partition("?")[0] for one in window.requested}
     missed = [f"{method} {view.path}" for view in VIEWS for method in view.methods
               if view.path not in DOWNLOADS and not any(view.pattern.fullmatch(one.partition(" ")[2]) and one.startswith(method) for one in asked)]  # fmt: skip
-    assert missed == []  # a new view stands in tests/browser/views.py
+    assert missed == []  # add a new view to tests/browser/views.py
 
 
 DOWNLOADS = {"/events/{id}/copy/{form}", "/events/{id}/body", "/rules/try/download"}
 """What is saved as a file, and never shown."""
 
 
-def test_every_view_before_anything_came(open_window: Open, chromium: "Browser", axe: str, tmp_path: Path) -> None:
+def test_every_view_without_events_is_accessible(
+    open_window: Open, chromium: "Browser", axe: str, tmp_path: Path
+) -> None:
     with contextlib.closing(Scene(tmp_path)) as scene:
         window = open_window(token=None)
         window.url = scene.url
@@ -128,10 +130,10 @@ def test_every_view_before_anything_came(open_window: Open, chromium: "Browser",
         walk(window, axe, views.empty())
 
 
-def test_every_view_of_somebody_who_may_only_read(scene: Scene, open_window: Open, axe: str) -> None:
-    # These views have less than an operator's, in the same colours.
+def test_every_view_of_the_read_only_token_is_accessible(scene: Scene, open_window: Open, axe: str) -> None:
+    # These views have fewer controls than an operator's, in the same colours.
     walk(open_window(token=scene.read_token), axe, views.read_only(scene), LOOKS[::2])
 
 
-def test_the_sign_in_page(open_window: Open, axe: str) -> None:
+def test_the_sign_in_page_is_accessible(open_window: Open, axe: str) -> None:
     walk(open_window(token=None), axe, views.signed_out())

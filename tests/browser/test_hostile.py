@@ -1,4 +1,4 @@
-"""Text that attacks the page is text, wherever it comes from: nothing of it runs, loads, leads away or breaks the layout."""
+"""Hostile text is shown as text, whatever its origin: it runs nothing, loads nothing and keeps the layout."""
 
 import contextlib
 import json
@@ -47,8 +47,8 @@ rules:
         forward: {{target: a_target.may-have-a-name-of-64-characters_too.which-is-rather-a}}
         retry: {{attempts: 1}}
       - {{name: run, command: [sh, -c, 'printf "%%s" "$1"; printf "%%s" "$1" >&2; exit 3', sh, "{{{{ payload.all[0] }}}}"]}}
-""" % NAME.replace("{", "{{").replace("}", "}}")  # noqa: UP031 - braces have a meaning already
-# Elements that no view has, and attributes that would run.
+""" % NAME.replace("{", "{{").replace("}", "}}")  # noqa: UP031 - the text has braces
+# Elements that no view has, and attributes with code.
 _FOREIGN = """() => [...document.querySelectorAll("*")].filter(e => e.matches("img, iframe, meta[http-equiv], base, object, b")
   || (e.tagName === "SCRIPT" && !e.src.startsWith(location.origin + "/assets/"))
   || [...e.attributes].some(a => a.name.startsWith("on")
@@ -66,7 +66,7 @@ def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def events(scene: Scene) -> list[str]:
-    """Events that are hostile in body, headers, path and query: as JSON, as text, and as bytes that are no text."""
+    """Events with hostile bodies, headers, paths and queries, as JSON, as text, and as bytes that are not text."""
     headers = {f"X-{number}": quote(text[:900], safe="<>\"'/;:=(){}%$*&@ ") for number, text in enumerate(ALL)}
     headers |= {"X-!#$%&'*+.^_`|~": TAGS, "Content-Type": f"application/json; x={QUOTES}"}
     path = (
@@ -93,7 +93,7 @@ def events(scene: Scene) -> list[str]:
 
 
 def look(window: Window, path: str) -> str:
-    """Open a view, narrow; nothing foreign is in it. Gives its text."""
+    """Open a view in a narrow window, check that no hostile text became markup, and return its text."""
     window.page.set_viewport_size({"width": 360, "height": 740})
     window.go(path)
     assert window.page.evaluate(_FOREIGN) == [], path
@@ -103,7 +103,9 @@ def look(window: Window, path: str) -> str:
     return text
 
 
-def test_hostile_values_of_senders_targets_and_rules_stay_text(scene: Scene, window: Window, events: list[str]) -> None:
+def test_hostile_values_of_senders_targets_and_rules_are_shown_as_text(
+    scene: Scene, window: Window, events: list[str]
+) -> None:
     deliveries = scene.deliveries(event=events[0])
 
     name = urlencode({"rule": NAME})
@@ -125,7 +127,7 @@ def test_hostile_values_of_senders_targets_and_rules_stay_text(scene: Scene, win
     assert "{{ 7*7 }}{% raw %}${7*7}" in shown["also"]
 
 
-def test_hostile_values_in_the_name_of_a_node_stay_text(window: Window) -> None:
+def test_a_hostile_node_name_is_shown_as_text(window: Window) -> None:
     window.page.set_viewport_size({"width": 360, "height": 740})
     for text in ALL:
         show_fleet(window, text)
@@ -134,7 +136,7 @@ def test_hostile_values_in_the_name_of_a_node_stay_text(window: Window) -> None:
         assert not set(BAD) & set(window.main())
 
 
-def test_hostile_values_in_urls_stay_text(window: Window, events: list[str]) -> None:
+def test_hostile_values_in_urls_are_shown_as_text(window: Window, events: list[str]) -> None:
     together = " ".join(ALL[:-1])
     for path, name in (
         ("/events", "rule"), ("/events", "source"), ("/events", "since"), ("/events", "after"), ("/deliveries", "target"),
@@ -149,14 +151,14 @@ def test_hostile_values_in_urls_stay_text(window: Window, events: list[str]) -> 
 
 
 def look_at_fields(window: Window, path: str) -> None:
-    """As `look`, for views that keep in a field what the address has."""
+    """Like `look`, for views that show the text of the address in a field."""
     window.page.set_viewport_size({"width": 360, "height": 740})
     window.go(path)
     assert window.page.evaluate(_FOREIGN) == [], path
     assert window.overflow() == 0, path
 
 
-def test_hostile_values_in_a_form_stay_text(window: Window, events: list[str]) -> None:
+def test_hostile_values_in_a_form_are_shown_as_text(window: Window, events: list[str]) -> None:
     together = " ".join(ALL)
     window.page.set_viewport_size({"width": 360, "height": 740})
     for path, field in (
@@ -170,7 +172,7 @@ def test_hostile_values_in_a_form_stay_text(window: Window, events: list[str]) -
         assert window.overflow() == 0, f"{path} {field}"
 
 
-def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
+def test_hostile_values_in_a_tried_event_are_shown_as_text(window: Window) -> None:
     page = window.page
     page.set_viewport_size({"width": 360, "height": 740})
     for payload in (json.dumps({"all": ALL}, ensure_ascii=False), TAGS + CONTROLS):

@@ -1,4 +1,4 @@
-"""All can be done by keys; what has the focus shows it, and keeps it while a view renews itself."""
+"""The page can be used by the keyboard. The focus is visible and stays in place when a view refreshes."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ from tests.conftest import until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Whether the element is in order behind the last one, can be seen, and shows that it has the focus.
+# Whether the element follows the last one in order, is visible, and shows the focus.
 _LOOK = """() => {
   const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
   const ordered = !window.last || !!(window.last.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING);
@@ -27,7 +27,7 @@ _LOOK = """() => {
     seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
 }"""
 _ASKED = "performance.getEntriesByType('resource').filter(one => one.initiatorType === 'fetch').length"
-_LATER = "new Promise(done => setTimeout(done, 60_000))"  # a minute of the tab's own time
+_LATER = "new Promise(done => setTimeout(done, 60_000))"  # a minute of the tab's fast time
 _HELD = """([key, held]) => document.body.dispatchEvent(new KeyboardEvent("keydown",
   {key, bubbles: true, ctrlKey: held === "Control", altKey: held === "Alt", metaKey: held === "Meta"}))"""
 _TO_REACH = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
@@ -38,7 +38,7 @@ PAGE = Path(__file__).parents[2] / "docs/page.md"
 
 @pytest.fixture(scope="module")
 def event(scene: Scene) -> str:
-    """An event that was delivered; others lie around it."""
+    """A delivered event among others."""
     scene.settled(scene.push())
     pushed = scene.push()
     scene.settled(pushed)
@@ -46,7 +46,7 @@ def event(scene: Scene) -> str:
     return pushed
 
 
-def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, event: str) -> None:
+def test_tab_reaches_every_control_in_order_with_a_visible_focus(window: Window, event: str) -> None:
     views = ["/", f"/events/{event}", "/deliveries?state=dead", "/targets", "/rules", "/rules/try", "/try"]
     for view in views:
         window.go(view)
@@ -55,7 +55,7 @@ def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, e
         while len(seen) < 300:
             window.press("Tab")
             look: dict[str, Any] = window.page.evaluate(_LOOK)
-            if look["end"] or (seen and look["what"] == seen[0]["what"]):  # a browser without a head begins again
+            if look["end"] or (seen and look["what"] == seen[0]["what"]):  # a headless browser starts again
                 break
             seen.append(look)
 
@@ -65,7 +65,7 @@ def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, e
         assert len(seen) == window.page.evaluate(_TO_REACH), view
 
 
-def test_the_skip_link_leads_past_the_head_of_the_page(window: Window) -> None:
+def test_the_skip_link_skips_the_head_of_the_page(window: Window) -> None:
     window.go("/events")
 
     window.press("Tab", "Enter", "Tab")
@@ -73,7 +73,7 @@ def test_the_skip_link_leads_past_the_head_of_the_page(window: Window) -> None:
     assert window.focused() == "Source"
 
 
-def test_the_page_and_its_own_help_have_the_same_keys(window: Window) -> None:
+def test_the_help_lists_exactly_the_keys_of_the_page(window: Window) -> None:
     documented = re.findall(r"^\| (`.*?) \|", PAGE.read_text().partition("## Keys")[2].partition("##")[0], re.MULTILINE)
     window.go("/")
 
@@ -87,12 +87,12 @@ def test_the_page_and_its_own_help_have_the_same_keys(window: Window) -> None:
     )
 
 
-def test_a_slash_finds_an_id_and_c_copies_the_one_that_is_shown(scene: Scene, window: Window, event: str) -> None:
+def test_a_slash_focuses_the_search_for_ids_and_c_copies_the_shown_id(scene: Scene, window: Window, event: str) -> None:
     window.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=scene.url)
     window.go("/")
 
     window.press("/")
-    window.page.keyboard.type(event[:-3])  # nearly all of the id: others were made in the same second
+    window.page.keyboard.type(event[:-3])  # a long part of the id, since others were made in the same second
     window.press("Enter")
     window.page.wait_for_url(f"{scene.url}/events/{event}")
 
@@ -114,7 +114,7 @@ def copied(window: Window) -> str:
 
 
 def row(window: Window) -> int:
-    """The number of the row that has the focus, among those that are shown; -1 for none."""
+    """The number of the focused row among the visible ones, or -1."""
     number: int = window.page.evaluate(
         "[...document.querySelectorAll('main tbody tr')].filter(e => e.checkVisibility())"
         ".findIndex(e => e.contains(document.activeElement))"
@@ -123,7 +123,7 @@ def row(window: Window) -> int:
 
 
 @pytest.mark.parametrize("view", ["/", "/events", "/deliveries", "/targets", "/rules"])
-def test_j_and_k_walk_the_rows_of_every_list(window: Window, event: str, view: str) -> None:
+def test_j_and_k_move_through_the_rows_of_every_list(window: Window, event: str, view: str) -> None:
     window.go(view)
     walked = []
     for key in "jjkkjj":
@@ -133,7 +133,7 @@ def test_j_and_k_walk_the_rows_of_every_list(window: Window, event: str, view: s
     assert walked == [0, 1, 0, 0, 1, 2]
 
 
-def test_a_row_is_copied_and_opened(scene: Scene, window: Window, event: str) -> None:
+def test_a_focused_row_can_be_copied_and_opened(scene: Scene, window: Window, event: str) -> None:
     window.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=scene.url)
     window.go("/events")
     ids = window.page.eval_on_selector_all("main tbody a.id", "all => all.map(e => e.textContent)")
@@ -144,12 +144,12 @@ def test_a_row_is_copied_and_opened(scene: Scene, window: Window, event: str) ->
     window.page.wait_for_url(f"{scene.url}/events/{ids[1]}")
 
     window.go("/deliveries")
-    window.page.focus("main tbody input[type=checkbox] >> nth=0")  # a box is no place for letters
+    window.page.focus("main tbody input[type=checkbox] >> nth=0")  # letters do nothing special in a field
     window.press("j", "Enter")
     window.page.wait_for_url(f"{scene.url}/deliveries/*")
 
 
-def test_g_and_a_letter_go_to_the_views(scene: Scene, window: Window) -> None:
+def test_g_and_a_letter_open_the_views(scene: Scene, window: Window) -> None:
     window.go("/nodes")
     for letter, path in {
         "e": "/events",
@@ -173,18 +173,18 @@ def test_g_is_forgotten_after_another_key_or_some_time(scene: Scene, open_window
     window.page.clock.run_for(3_000)
     window.press("e")
 
-    window.press("g", "g", "t")  # the next address that is asked for
+    window.press("g", "g", "t")  # the next requested address
     window.page.wait_for_url(scene.url + "/targets")
     assert [one for one in window.requested if "/assets/" not in one] == ["GET /rules", "GET /targets"]
 
 
-def test_a_key_with_another_key_held_is_the_browsers(window: Window, event: str) -> None:
+def test_keys_with_a_modifier_are_left_to_the_browser(window: Window, event: str) -> None:
     window.go("/events")
     state = "() => [document.activeElement.tagName, document.querySelector('#keys').open, document.querySelector('#told').textContent]"
 
     for held in ("Control", "Alt", "Meta"):
         for key in ("j", "k", "c", "/", "?", "e"):
-            # As the browser passes it on: some of these are its own, and would open its windows.
+            # Dispatch the event as the browser does, since the browser would handle some of these keys itself.
             window.page.evaluate(_HELD, ["g", held])
             window.page.evaluate(_HELD, [key, held])
             assert window.page.evaluate(state) == ["BODY", False, ""], f"{held} {key}"
@@ -194,7 +194,7 @@ def test_a_key_with_another_key_held_is_the_browsers(window: Window, event: str)
     assert window.page.url.endswith("/events")
 
 
-def test_letters_in_a_field_are_text(window: Window) -> None:
+def test_letters_typed_into_a_field_are_text(window: Window) -> None:
     typed = "gej?k/c"
     for view, field in (("/events", "[name=rule]"), ("/try", "#payload"), ("/rules/try", "#text"), ("/try", "#find")):
         window.go(view)
@@ -211,7 +211,7 @@ def test_letters_in_a_field_are_text(window: Window) -> None:
     assert not window.page.locator("dialog[open]").count()
 
 
-def test_the_help_holds_the_focus_and_gives_it_back(scene: Scene, window: Window, event: str) -> None:
+def test_the_help_keeps_the_focus_and_returns_it_when_closed(scene: Scene, window: Window, event: str) -> None:
     window.go("/events")
     window.press("j")
     place = window.page.evaluate("document.activeElement.href")
@@ -234,7 +234,7 @@ def test_the_help_holds_the_focus_and_gives_it_back(scene: Scene, window: Window
     assert window.focused() == "Keys"
 
 
-def test_a_view_that_renews_itself_keeps_focus_and_place(scene: Scene, window: Window, event: str) -> None:
+def test_a_refreshed_view_keeps_the_focus_and_the_scroll_position(scene: Scene, window: Window, event: str) -> None:
     window.page.set_viewport_size({"width": 360, "height": 740})
     window.go("/events")
     link = f"main a[href='/events/{event}']"
@@ -248,7 +248,7 @@ def test_a_view_that_renews_itself_keeps_focus_and_place(scene: Scene, window: W
     assert window.page.evaluate("document.querySelector('main .wide').scrollLeft") == 50
 
 
-def test_a_view_that_renews_itself_keeps_what_was_opened_and_selected(
+def test_a_refreshed_view_keeps_opened_folds_and_selected_rows(
     scene: Scene, open_window: Callable[..., Window], event: str
 ) -> None:
     window = open_window()
@@ -275,14 +275,14 @@ def test_a_view_that_renews_itself_keeps_what_was_opened_and_selected(
     assert "pending" in window.page.evaluate("String(getSelection())")
 
 
-def test_what_was_opened_is_there_again_after_a_reload(window: Window, scene: Scene, event: str) -> None:
+def test_opened_folds_are_open_again_after_a_reload(window: Window, scene: Scene, event: str) -> None:
     window.go(f"/events/{event}?rules=then")
     parts = window.page.locator("main details")
     first = parts.evaluate_all("all => all.map(one => one.open)")
     for number in (0, len(first) - 1):
         parts.nth(number).locator("summary").first.click()
     changed = [not one if number in (0, len(first) - 1) else one for number, one in enumerate(first)]
-    window.page.wait_for_function(f"location.hash === '#parts=0,{len(first) - 1}'")  # of both, one after the other
+    window.page.wait_for_function(f"location.hash === '#parts=0,{len(first) - 1}'")  # both folds, one after the other
 
     address = window.page.url
     window.page.reload()
@@ -295,7 +295,7 @@ def test_what_was_opened_is_there_again_after_a_reload(window: Window, scene: Sc
     window.page.wait_for_url(address.partition("#")[0])
 
 
-def test_a_field_that_is_filled_in_is_left_alone(open_window: Callable[..., Window]) -> None:
+def test_a_refresh_does_not_change_a_field_with_typed_text(open_window: Callable[..., Window]) -> None:
     window = open_window()
     window.page.clock.install()
     window.go("/targets")
@@ -310,14 +310,14 @@ def test_a_field_that_is_filled_in_is_left_alone(open_window: Callable[..., Wind
     assert len(window.requested) == asked
 
 
-def test_a_tab_that_is_behind_another_asks_nothing(scene: Scene, chromium: "Browser") -> None:
+def test_a_hidden_tab_sends_no_requests(scene: Scene, chromium: "Browser") -> None:
     with contextlib.closing(Tabs(chromium)) as tabs:
         tab = tabs.open(scene.url + "/", session_cookie(scene.daemon.admin_port, scene.token))
         until(lambda: tab.evaluate(_ASKED) >= 2)
 
         other = tabs.open("about:blank")
         until(lambda: tab.evaluate("document.visibilityState") == "hidden")
-        asked = tab.evaluate(f"{_LATER}.then(() => {_ASKED})")  # what was under way when it was hidden has ended
+        asked = tab.evaluate(f"{_LATER}.then(() => {_ASKED})")  # earlier requests have ended
         assert tab.evaluate(f"{_LATER}.then(() => {_ASKED})") == asked
 
         tab.bring_to_front()
@@ -325,7 +325,9 @@ def test_a_tab_that_is_behind_another_asks_nothing(scene: Scene, chromium: "Brow
         assert other.evaluate("document.visibilityState") == "hidden"
 
 
-def test_a_view_asks_for_the_token_once_its_session_has_ended(scene: Scene, open_window: Callable[..., Window]) -> None:
+def test_a_view_shows_the_sign_in_page_after_the_end_of_its_session(
+    scene: Scene, open_window: Callable[..., Window]
+) -> None:
     window = open_window()
     window.go("/")
     other = window.page.context.new_page()

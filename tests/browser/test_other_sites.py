@@ -1,4 +1,4 @@
-"""A page of another site can't act here, nor show what is here, in a browser that is signed in."""
+"""A page of another site can neither act on the daemon nor read its page in a signed-in browser."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Open = Callable[..., Window]
 
 @pytest.fixture
 def other_site() -> Iterator[Callable[[str], int]]:
-    """Serve one page on another port; gives the port. A browser counts it as the same site, which is the harder case."""
+    """Return a function that serves a page on another port. For a browser that is the same site, the harder case."""
     servers: list[ThreadingHTTPServer] = []
 
     def serve(content: str) -> int:
@@ -53,12 +53,12 @@ def test_a_link_from_another_site_leads_to_the_sign_in_page(
     window.page.wait_for_url(f"{scene.url}/**")
     window.page.locator("#token").wait_for()
 
-    window.go("/events?unmatched=1")  # the session is still there for somebody who types the address
+    window.go("/events?unmatched=1")  # the session is still valid for a typed address
     assert window.page.locator("#token").count() == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_form_of_another_site_does_nothing(
+def test_a_form_of_another_site_changes_nothing(
     scene: Scene, open_window: Open, other_site: Callable[[str], int], host: str
 ) -> None:
     dead = scene.deliveries(state="dead") or scene.settled(scene.invoice())
@@ -84,7 +84,9 @@ def test_a_form_of_another_site_does_nothing(
     assert scene.deliveries(state="dead") == dead
 
 
-def test_no_site_frames_the_page(scene: Scene, open_window: Open, other_site: Callable[[str], int]) -> None:
+def test_no_site_can_show_the_page_in_a_frame(
+    scene: Scene, open_window: Open, other_site: Callable[[str], int]
+) -> None:
     port = other_site(f"<iframe src='{scene.url}/events'></iframe>")
     window = open_window(others=f"http://127.0.0.1:{port}/")
 

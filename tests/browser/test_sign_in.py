@@ -1,4 +1,4 @@
-"""Only somebody with the link or a token comes in, and only the admin token acts."""
+"""Signing in requires the link or a token, and actions require the admin token."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ Open = Callable[..., Window]
 def test_the_printed_link_signs_in_once_after_a_click(scene: Scene, open_window: Open) -> None:
     first, second = open_window(token=None), open_window(token=None)
 
-    for window in (first, second):  # opening it uses nothing up
+    for window in (first, second):  # opening the link does not use it up
         window.page.goto(scene.link())
         assert "This link signs you in once" in window.main()
     first.press("Enter")  # the button has the focus
@@ -47,7 +47,7 @@ def test_sign_out_ends_the_session(scene: Scene, open_window: Open) -> None:
 
     window.follow(control("Sign out"))
     assert window.page.url == scene.url + "/sign-in"
-    window.page.context.add_cookies(cookies)  # somebody who copied them
+    window.page.context.add_cookies(cookies)  # a copy of the cookies
     window.go("/events")
 
     assert window.page.locator("#token").is_visible()
@@ -77,7 +77,7 @@ def test_an_edited_text_is_kept_when_the_session_has_ended(scene: Scene, open_wi
     window.go("/rules/try")
     edited = "# an hour of work\n" + window.page.input_value("#text")
     window.page.fill("#text", edited)
-    window.page.context.clear_cookies()  # as a restart of the daemon does
+    window.page.context.clear_cookies()  # like a restart of the daemon
 
     window.page.click(control("Check and compare"))
     window.page.wait_for_selector("[role=alert]:has-text('nothing was done')")
@@ -89,5 +89,5 @@ def test_an_edited_text_is_kept_when_the_session_has_ended(scene: Scene, open_wi
     assert window.page.input_value("#text") == edited
     window.page.click(control("Check and compare"))
     window.page.wait_for_selector("#result")
-    window.go("/rules/try")  # it was looked at, so the running text is there again
+    window.go("/rules/try")  # the draft was shown once, so now the running text is shown
     assert window.page.input_value("#text") == edited.partition("\n")[2]

@@ -1,4 +1,4 @@
-"""A view that can't be renewed says so."""
+"""A view that can't be refreshed says so."""
 
 import contextlib
 from collections.abc import Callable

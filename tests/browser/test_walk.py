@@ -1,4 +1,4 @@
-"""What an operator does on the page: find what was not routed, change a rule, repair what is dead, hold a target."""
+"""An operator's tasks on the page: find unmatched events, change a rule, replay dead deliveries, pause a target."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_changed_rule_is_tried_before_it_is_saved(scene: Scene, window: Window
     page.fill("#text", page.input_value("#text").replace("$.ref: {prefix: 7}", PREFIX))
     window.follow(control("Check and compare"))
     assert "It loads, without a warning" in window.main()
-    assert page.locator(f"#result a[href='/events/{event}']").count() > 0  # its deliveries would come
+    assert page.locator(f"#result a[href='/events/{event}']").count() > 0  # deliveries that the change would add
 
     with page.expect_download() as download:
         page.click(control("Download the text"))
@@ -50,7 +50,7 @@ def test_a_changed_rule_is_tried_before_it_is_saved(scene: Scene, window: Window
     assert scene.rules.read_text() == running
 
 
-def test_a_dead_delivery_is_replayed_once_its_target_is_repaired(scene: Scene, window: Window) -> None:
+def test_a_dead_delivery_can_be_replayed_after_its_target_was_repaired(scene: Scene, window: Window) -> None:
     dead = scene.settled(scene.invoice())[0]["id"]
     page = window.page
 
@@ -63,12 +63,12 @@ def test_a_dead_delivery_is_replayed_once_its_target_is_repaired(scene: Scene, w
 
     scene.billing.status = 200
     window.follow("main >> " + control("Replay"))
-    page.wait_for_selector("text=Attempt 3: succeeded")  # the view renews itself
+    page.wait_for_selector("text=Attempt 3: succeeded")  # the view refreshes itself
     page.wait_for_selector("main .state.succeeded")
     scene.billing.status = 500
 
 
-def test_a_paused_target_gets_nothing_until_it_is_resumed(scene: Scene, window: Window) -> None:
+def test_a_paused_target_gets_no_requests_until_it_is_resumed(scene: Scene, window: Window) -> None:
     page = window.page
     row = page.locator("tr", has=page.get_by_role("link", name="ci", exact=True))
 
@@ -90,7 +90,7 @@ def test_a_paused_target_gets_nothing_until_it_is_resumed(scene: Scene, window: 
     assert event in scene.ci.ids()
 
 
-def test_all_that_a_filter_finds_are_replayed_once_their_number_is_confirmed(scene: Scene, window: Window) -> None:
+def test_all_matching_deliveries_are_replayed_after_their_number_was_confirmed(scene: Scene, window: Window) -> None:
     for _ in range(3):
         scene.settled(scene.invoice())
     number = len(scene.deliveries(state="dead", target="billing"))
@@ -112,7 +112,7 @@ def test_all_that_a_filter_finds_are_replayed_once_their_number_is_confirmed(sce
     scene.billing.status = 500
 
 
-def test_every_state_is_an_address(scene: Scene, window: Window) -> None:
+def test_every_state_of_the_page_has_its_address(scene: Scene, window: Window) -> None:
     event, dead = scene.push(), scene.settled(scene.invoice())[0]["id"]
     scene.settled(event)
     page = window.page
@@ -145,5 +145,5 @@ def test_every_state_is_an_address(scene: Scene, window: Window) -> None:
 
 
 def seen(window: Window) -> str:
-    """What is shown; how long ago something was differs."""
+    """The text of the view without ages, which differ."""
     return re.sub(r"\d+(ms|s|m)\b", "", window.main())

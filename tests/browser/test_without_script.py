@@ -1,4 +1,4 @@
-"""The page does its work in a browser that runs no script."""
+"""The page works in a browser without scripts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.browser.scene import Scene
 from tests.browser.window import Window, control
 
 
-def test_an_operator_without_script_finds_repairs_and_holds(
+def test_an_operator_without_scripts_can_find_replay_and_pause(
     scene: Scene, open_window: Callable[..., Window], tmp_path: Path
 ) -> None:
     unmatched, dead = scene.push(branch="feature/x"), scene.settled(scene.invoice())[0]["id"]

@@ -1,4 +1,4 @@
-"""Every view of the page and how to come there: with events and without, refused, confirmed, done, and signed out."""
+"""Every view of the page and how to open it: with and without events, after actions and refusals, and signed out."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,19 +16,19 @@ from tests.browser.window import Window, control
 
 @dataclass(frozen=True)
 class Shown:
-    """One view, as it is shown on one way."""
+    """A view, opened in one way."""
 
     name: str
     open: Callable[[Window], None]
 
 
 def at(name: str, address: str) -> Shown:
-    """What an address shows."""
+    """The view at an address."""
     return Shown(name, lambda window: window.go(address))
 
 
 def clicked(name: str, address: str, button: str) -> Shown:
-    """What a click on the page of an address leads to."""
+    """The view after a click on the page at an address."""
 
     def act(window: Window) -> None:
         window.go(address)
@@ -38,7 +38,7 @@ def clicked(name: str, address: str, button: str) -> Shown:
 
 
 def submitted(name: str, address: str, fields: Mapping[str, str], *, shown_at: str = "/try") -> Shown:
-    """The answer to a form, sent from a page of ours that needs no store."""
+    """The answer to a form, which is sent from a page that needs no store."""
 
     def act(window: Window) -> None:
         window.go(shown_at)
@@ -94,7 +94,7 @@ def full(scene: Scene) -> Iterator[Shown]:
 
 
 def empty() -> Iterator[Shown]:
-    """The views before anything came."""
+    """The views without events."""
     for path in ("", "events", "deliveries", "targets", "nodes", "rules", "try"):
         yield at(f"empty-{path or 'overview'}", f"/{path}")
     yield Shown("empty-change", _changed("gte: 1", "gte: 2"))
@@ -103,7 +103,7 @@ def empty() -> Iterator[Shown]:
 
 
 def read_only(scene: Scene) -> Iterator[Shown]:
-    """What somebody sees who may look and not act."""
+    """The views of the read-only token."""
     dead = scene.deliveries(state="dead")[0]
     for name, path in (
         ("overview", "/"), ("event", f"/events/{dead['event']}"), ("deliveries", "/deliveries?state=dead&since=2h"),
@@ -114,7 +114,7 @@ def read_only(scene: Scene) -> Iterator[Shown]:
 
 
 def signed_out() -> Iterator[Shown]:
-    """What is shown before signing in."""
+    """The views before signing in."""
     yield at("sign-in", "/sign-in")
     yield at("sign-in-link", "/sign-in?code=a-code")
     yield submitted("sign-in-link-used", "/sign-in", {"code": "a-code"}, shown_at="/sign-in")
@@ -123,7 +123,7 @@ def signed_out() -> Iterator[Shown]:
 
 
 def show_fleet(window: Window, name: str) -> None:
-    """The nodes of a shared store, which the daemon of these tests has not: rendered here, shown at its address."""
+    """Show the view of nodes with several nodes. The daemon of these tests has one, so the view is rendered here."""
     now = time.time_ns() // 1_000_000
     facts = NodeFacts(name, name, 4711, "0.1.0", ROLES, ())
     living = NodeState(2, facts, "1f" * 32, now - 90_000, now - 2_000, now + 13_000, lives=True)

@@ -1,4 +1,4 @@
-"""One window of the browser, and what goes wrong in it."""
+"""A window of the browser, and its troubles."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from tests.conftest import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
 
-_ANSWERED = "Failed to load resource: the server responded with a status of"  #: a page that says no in plain words
+_ANSWERED = "Failed to load resource: the server responded with a status of"  #: pages that refuse with an explanation
 _SUBMIT = """([address, fields]) => {
   const form = document.createElement("form"), csrf = document.querySelector("[name=csrf]")?.value ?? "";
   form.method = "post";
@@ -26,17 +26,17 @@ _SUBMIT = """([address, fields]) => {
 
 
 def control(text: str) -> str:
-    """What finds the link, button, label or fold with exactly this text; an id or a hash may have the text as a part."""
+    """A selector of the control with exactly this text. An id or a hash on the page may contain the text."""
     return f":is(a, button, label, summary):text-is({json.dumps(text, ensure_ascii=False)})"
 
 
 @dataclass
 class Window:
-    """A page, watched: dialogs, errors of scripts, policy violations and requests to elsewhere are troubles."""
+    """A page that notes troubles: dialogs, script errors, policy violations and requests to other hosts."""
 
     page: "Page"
-    url: str  #: where the daemon's own page is
-    others: str = ""  #: how addresses begin that may be asked as well
+    url: str  #: the address of the daemon's page
+    others: str = ""  #: beginnings of other addresses that may be requested
     troubles: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)  #: "METHOD /path?query" of each request
 
@@ -65,7 +65,7 @@ class Window:
         self.page.goto(self.url + path)
 
     def look(self, width: int, height: int, scheme: Literal["light", "dark"]) -> None:
-        """Show the page in a window of this size, in these colours."""
+        """Set the size of the window and the colour scheme."""
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.emulate_media(color_scheme=scheme)
 
@@ -75,12 +75,12 @@ class Window:
         return text
 
     def follow(self, selector: str) -> None:
-        """Click on what leads to another page, and wait until all of it is there."""
+        """Click on a link or button that opens another page, and wait until that page is loaded."""
         with self.page.expect_navigation():
             self.page.click(selector)
 
     def submit(self, address: str, fields: Mapping[str, str]) -> None:
-        """Send a form from the page that is shown, with its session's secret unless the fields have one."""
+        """Send a form from the shown page, with its session's secret unless the fields have one."""
         with self.page.expect_navigation():
             self.page.evaluate(_SUBMIT, [address, dict(fields)])
 
@@ -90,7 +90,7 @@ class Window:
             self.page.keyboard.press(key)
 
     def focused(self) -> str:
-        """What has the focus, by its name for screen readers."""
+        """The focused element's name for screen readers."""
         text: str = self.page.evaluate(
             "() => { const e = document.activeElement;"
             " return (e.getAttribute('aria-label') || e.labels?.[0]?.firstChild.textContent || e.textContent || e.id).trim(); }"
@@ -98,7 +98,7 @@ class Window:
         return text
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than the window."""
+        """The number of pixels by which the page is wider than the window."""
         wide: int = self.page.evaluate(
             "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
@@ -106,7 +106,7 @@ class Window:
 
 
 def session_cookie(port: int, token: str) -> Any:
-    """The cookie of a new session, as Playwright takes it."""
+    """The cookie of a new session for Playwright."""
     host = f"127.0.0.1:{port}"
     connection = http.client.HTTPConnection(host, timeout=PATIENCE_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""Which metrics an expression of PromQL selects, and by which labels. promql_parser parses it."""
+"""Finds the metrics and labels that a PromQL expression selects. promql_parser parses the expression."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ Samples = Mapping[str, Collection[str]]
 """The labels of each sample, by its name."""
 
 OF_EVERY_TARGET = {"job", "instance"}  #: labels that Prometheus adds
-OF_OTHERS = (  #: samples that are not in router.observe.metric_families; they have no labels of their own
+OF_OTHERS = (  #: samples that router.observe.metric_families lacks; they have no labels of their own
     "up",
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -38,20 +38,20 @@ _REGEX = (MatchOp.Re, MatchOp.NotRe)
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """One metric of an expression."""
+    """A metric in an expression."""
 
-    metric: str | None  #: None when only labels select it
-    matched: Mapping[str, Collection[str]] = field(default_factory=dict)  #: the values each matcher names, by label
+    metric: str | None  #: None if the expression selects by labels only
+    matched: Mapping[str, Collection[str]] = field(default_factory=dict)  #: by label: the values that its matchers name
     grouped: frozenset[str] = frozenset()  #: the labels of the aggregations and joins around it
 
 
 def parsed(expression: str) -> Expr:
-    """Parse an expression, also one with Grafana's interval. ValueError: it is not PromQL."""
+    """Parse an expression, also with Grafana's interval. Raises ValueError if it is not PromQL."""
     return parse(expression.replace("$__rate_interval", "5m"))
 
 
 def selectors(expression: str) -> list[Selector]:
-    """The metrics of an expression in order. ValueError: it is not PromQL."""
+    """The metrics of an expression in order. Raises ValueError if it is not PromQL."""
     found: list[Selector] = []
     around: list[Collection[str]] = []
 
@@ -82,7 +82,7 @@ def _grouped_by(node: Expr) -> Collection[str]:
 
 
 def result_labels(node: Expr, samples: Samples) -> set[str]:
-    """The labels that the result of an expression can have."""
+    """The labels that the result of an expression may have."""
     match node:
         case VectorSelector():
             return set(samples[str(node.name)])
@@ -96,7 +96,7 @@ def result_labels(node: Expr, samples: Samples) -> set[str]:
             return set[str]().union(*(result_labels(argument, samples) for argument in node.args))
         case ParenExpr() | UnaryExpr() | SubqueryExpr():
             return result_labels(node.expr, samples)
-    return set()  # a number or a text
+    return set()  # a number or a string
 
 
 def _left_by_aggregation(node: AggregateExpr, labels: set[str]) -> set[str]:
@@ -122,9 +122,9 @@ def sample_labels(families: Iterable[MetricFamily]) -> dict[str, set[str]]:
 
 
 def problems(expression: str, samples: Samples, words: Mapping[tuple[str, str], Collection[str]]) -> list[str]:
-    """Each metric, label and value that an expression names and that does not exist.
+    """The metrics, labels and values in an expression that don't exist.
 
-    `words` are all values of a label that has few, by metric and label. ValueError: the expression is not PromQL.
+    `words` has all values of labels with few values, by metric and label. Raises ValueError if it is not PromQL.
     """
     found: list[str] = []
     for one in selectors(expression):

@@ -1,4 +1,4 @@
-"""The manifests are what Kubernetes takes, and fit the program."""
+"""The manifests are valid for Kubernetes and fit the program."""
 
 import re
 import subprocess
@@ -37,7 +37,7 @@ def _container() -> dict[str, Any]:
 
 
 def _read_by_the_api(one: dict[str, Any]) -> dict[str, Any]:
-    """The object as the API's models hold it: they require what the API requires, and drop keys that it does not know."""
+    """The object as read by the API's models, which require the API's keys and drop unknown keys."""
     read: dict[str, Any] = codecs.from_dict(one).to_dict()  # type: ignore[no-untyped-call]
     return read
 
@@ -57,7 +57,7 @@ def test_the_schema_refuses_a_wrong_key_and_a_wrong_type() -> None:
         _read_by_the_api(wrong)
 
 
-def test_each_variable_is_known_to_serve() -> None:
+def test_serve_knows_each_variable_of_the_manifests() -> None:
     known = {option.envvar for option in serve.params if isinstance(option.envvar, str)}
 
     assert {one["name"] for one in _container()["env"]} <= known
@@ -84,7 +84,7 @@ def test_the_rules_in_the_config_map_load(tmp_path: Path, run: Callable[..., sub
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stop_has_more_time_than_serve_takes() -> None:
+def test_the_grace_period_is_longer_than_a_stop_of_serve() -> None:
     grace = next(option.default for option in serve.params if option.name == "grace")
     assert isinstance(grace, float)
 

@@ -45,17 +45,17 @@ def rules() -> list[dict[str, Any]]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Every panel but the rows' titles."""
+    """Every panel except the titles of rows."""
     return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 
 def variables() -> dict[str, dict[str, Any]]:
-    """The dashboard's variables that are read from metrics."""
+    """The dashboard's variables whose values come from metrics."""
     return {one["name"]: one for one in DASHBOARD["templating"]["list"] if one["type"] == "query"}
 
 
 def expressions() -> Iterator[Named]:
-    """All PromQL there is."""
+    """Every PromQL expression."""
     for rule in rules():
         yield rule["alert"], rule["expr"]
     for panel in panels():
@@ -79,7 +79,7 @@ def _is_used(family: MetricFamily) -> bool:
 
 
 @each("family", FAMILIES, ids=lambda family: family.name)
-def test_every_metric_is_used_and_renaming_it_is_noticed(family: MetricFamily) -> None:
+def test_every_metric_is_used_and_a_renamed_one_is_noticed(family: MetricFamily) -> None:
     others = [one for one in FAMILIES if one is not family]
 
     assert _is_used(family)
@@ -135,7 +135,7 @@ def test_an_expression_that_is_not_promql_is_refused(expression: str) -> None:
         ("topk(3, sum by (source) (webhook_router_events_total))", {"source"}),
     ],
 )
-def test_the_labels_of_a_result_are_known(expression: str, labels: set[str]) -> None:
+def test_the_labels_of_a_result_are_found(expression: str, labels: set[str]) -> None:
     assert _labels_of(expression) == labels
 
 
@@ -159,7 +159,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> 
 
 @each("rule", rules(), ids=lambda rule: rule["alert"])
 def test_no_alert_reports_a_predicted_value(rule: dict[str, Any]) -> None:
-    # Of `a and b` the value is that of a: `has -33 GiB left` was once said.
+    # The value of `a and b` is that of a. A predicted value would give messages such as `has -33 GiB left`.
     told = [re.split(r"\b(?:and|unless)\b", part)[0] for part in re.split(r"\bor\b", rule["expr"])]
 
     assert "predict_linear" not in " ".join(told)
@@ -199,9 +199,9 @@ def test_every_critical_metric_has_an_alert() -> None:
         assert family.name in watched
 
 
-def test_the_dashboard_opens_on_any_grafana() -> None:
+def test_the_dashboard_can_be_imported_into_any_grafana() -> None:
     assert (DASHBOARD["title"], DASHBOARD["schemaVersion"] >= 36) == ("webhook-router", True)
-    assert "id" not in DASHBOARD  # of one Grafana's database
+    assert "id" not in DASHBOARD  # an id in the database of one Grafana
     identifiers = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(identifiers) == len(set(identifiers))
     for panel in panels():
@@ -259,7 +259,7 @@ def test_dashboard_variables_are_defined_and_used() -> None:
     assert used == {one["name"] for one in DASHBOARD["templating"]["list"]}
     assert {"source", "rule", "target"} <= used
     for variable in variables().values():
-        assert variable["includeAll"] and variable["allValue"] == ".*"  # `source=""` too
+        assert variable["includeAll"] and variable["allValue"] == ".*"  # also of `source=""`
 
 
 @each("panel", panels(), ids=lambda panel: panel["title"])

@@ -1,4 +1,4 @@
-"""The files in contrib and the Containerfile are what they say: parsed here, and asked of the real tools where those are."""
+"""The files in contrib and the Containerfile are parsed, and checked by the real tools where these are installed."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ RULES = "sources: {open: {verify: none}}\nrules: [{name: all, actions: [append: 
 
 
 def _service() -> dict[str, list[str]]:
-    """The keys of the unit's [Service], each with every value it is given."""
+    """The keys of the unit's [Service] section with all their values."""
     found: dict[str, list[str]] = {}
     for line in UNIT.read_text().partition("[Service]")[2].partition("\n[")[0].splitlines():
         if line and not line.startswith("#"):
@@ -50,7 +50,7 @@ def _flags_exist(command: str, flags: list[str]) -> bool:
         ("RestartPreventExitStatus", str(USAGE)),
         ("User", "webhook-router"),
         ("UMask", "0077"),
-        ("LimitCORE", "0"),  # secrets are in the memory that the watchdog's SIGABRT would dump
+        ("LimitCORE", "0"),  # the watchdog's SIGABRT would dump memory with secrets
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("ProtectHome", "yes"),
@@ -74,8 +74,8 @@ def test_the_unit_starts_and_stops_existing_commands() -> None:
     assert Path(program).name == "webhook-router"
     assert _flags_exist(command, [argument for argument in arguments if argument.startswith("-")])
     assert int(service["TimeoutStopSec"][0]) > GRACE_SECONDS + ANSWER_SECONDS + LAST_SECONDS
-    assert int(service["WatchdogSec"][0]) >= 10  # a busy machine is not a hang
-    assert NOT_STARTED not in map(int, service["RestartPreventExitStatus"])  # a port or a disk may come back
+    assert int(service["WatchdogSec"][0]) >= 10  # longer than a busy machine delays a ping
+    assert NOT_STARTED not in map(int, service["RestartPreventExitStatus"])  # a port or a disk may be free later
     assert service["SystemCallFilter"] == ["@system-service", "~@privileged"]
 
 
@@ -83,7 +83,7 @@ def test_systemd_analyze_accepts_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze on this machine")
     copy = tmp_path / UNIT.name
-    # The program need not be installed here.
+    # The program may be missing on this machine.
     copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
 
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False, timeout=60)
@@ -110,7 +110,7 @@ def test_systemd_analyze_rates_the_unit_as_safe(tmp_path: Path) -> None:
     level = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
 
     assert level, done
-    assert float(level[1]) < 2.0  # of 10; 9 and more are what units without a word have
+    assert float(level[1]) < 2.0  # of 10; a unit without hardening options has 9 or more
 
 
 def test_systemd_analyze_rejects_a_broken_unit(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_container_copies_and_runs_existing_files() -> None:
             assert f"!{name.removeprefix('./')}" in (ROOT / ".dockerignore").read_text().splitlines(), name
     readme = re.search(r'^readme = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert readme
-    assert readme[1] in CONTAINER  # or pip could not build it
+    assert readme[1] in CONTAINER  # pip needs it for the build
     variables = set(re.findall(r"WEBHOOK_ROUTER_[A-Z_]+", CONTAINER))
     known = {
         variable
@@ -185,7 +185,7 @@ def test_the_health_check_asks_a_running_daemon(start: Callable[..., Daemon], tm
     assert run_in_process("healthy", "--admin", "nonsense", folder=tmp_path).returncode == 2
 
 
-def test_the_health_check_works_where_a_token_is_required(start: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_the_health_check_works_with_a_required_token(start: Callable[..., Daemon], tmp_path: Path) -> None:
     token = "0123456789abcdef0123"
     (tmp_path / "token").write_text(token + "\n")
     daemon = start(RULES, flags=("--admin", "0.0.0.0:0", "--admin-token-file", str(tmp_path / "token")))
@@ -222,7 +222,7 @@ def test_the_health_check_fails_cleanly_on_any_answer(answer: bytes, tmp_path: P
 
 
 def _rotated() -> dict[str, list[str]]:
-    """Directives of each entry of the logrotate example, by its path."""
+    """The directives of each entry of the logrotate example, by path."""
     plain = re.sub(r"(?m)^\s*#.*$", "", ROTATION)
     return {
         path: [line.strip() for line in body.splitlines() if line.strip()]
@@ -244,7 +244,7 @@ def test_logrotate_accepts_the_example(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("there is no logrotate on this machine")
     example = tmp_path / "webhook-router"
-    example.write_text(re.sub(r"(?m)^\s*su .*$", "", ROTATION))  # the user need not be there
+    example.write_text(re.sub(r"(?m)^\s*su .*$", "", ROTATION))  # the user may be missing on this machine
 
     done = subprocess.run(
         [program, "--debug", "--state", tmp_path / "state", example], capture_output=True, text=True, check=False
@@ -262,7 +262,7 @@ def test_lines_appended_after_a_rotation_go_to_a_new_file(
     first = daemon.post("/hooks/open", b"{}").json["id"]
     eventually(lambda: current.exists() and first in current.read_text())
 
-    current.rename(rotated)  # as logrotate does with nocreate
+    current.rename(rotated)  # like logrotate with nocreate
     second = daemon.post("/hooks/open", b"{}").json["id"]
 
     eventually(lambda: current.exists() and second in current.read_text())

@@ -1,15 +1,15 @@
-"""A page of the documentation as its reader meets it: sections, and in them fenced blocks with what stands before them.
+"""Reads a page of the documentation: its sections, and their fenced blocks with the text before each.
 
-What a block needs to be told to the tests stands in HTML comments right above its fence, which no reader sees:
+HTML comments right above a fence, which readers don't see, tell the tests about its block:
 
-- `<!-- file: NAME -->`: the reader writes the block to that file. The text above has to say so.
-- `<!-- keeps running -->`: the last command doesn't return; the reader goes on in another terminal.
+- `<!-- file: NAME -->`: the reader writes the block to that file. The text above must say so.
+- `<!-- keeps running -->`: the last command doesn't return, and the reader continues in another terminal.
 - `<!-- ends: N -->`: the last command ends with exit code N.
-- `<!-- not run: REASON -->`: it can't be run on any machine that has the tests.
-- `<!-- in a clone -->`: the reader stands in a clone of the repository, from this block to the end of the section.
-- `<!-- after: PAGE, SECTION -->`: the reader has gone through that section before this block.
-- `<!-- stopped -->`: the reader has stopped what runs, before this block.
-- `<!-- goes on -->`: the section of this block goes on where the one before it ended.
+- `<!-- not run: REASON -->`: the tests can't run the block.
+- `<!-- in a clone -->`: the reader works in a clone of the repository, from this block to the end of the section.
+- `<!-- after: PAGE, SECTION -->`: the reader has followed that section before this block.
+- `<!-- stopped -->`: the reader has stopped the running programs before this block.
+- `<!-- goes on -->`: the section of this block continues the one before it.
 """
 
 import re
@@ -27,19 +27,19 @@ class Block:
     """One fenced block."""
 
     page: str
-    line: int  #: of the opening fence
-    section: str  #: the heading of second level above it
+    line: int  #: the line of the opening fence
+    section: str  #: the second-level heading above it
     language: str
     text: str
-    marks: Mapping[str, str]  #: what the comments above it say
-    prose: str  #: the text between it and the block or heading before
+    marks: Mapping[str, str]  #: the names and values in the comments above it
+    prose: str  #: the text since the block or heading before it
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
 
 def blocks(path: Path) -> Sequence[Block]:
-    """Every fenced block of a page, in order. ValueError: a fence is not closed."""
+    """Every fenced block of a page, in order. Raises ValueError if a fence is not closed."""
     text = path.read_text()
     lines = text.splitlines()
     found: list[Block] = []

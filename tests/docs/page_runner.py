@@ -1,4 +1,4 @@
-"""Goes through a section of the documentation as its reader would: writes the files, types the commands, looks at the answers."""
+"""Follows a section of the documentation as a reader does: writes the files, runs the commands, compares the output."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from tests.docs.transcript_match import IdMap, steps
 from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("8080", "8081", "9000")  #: of the documentation; each stands for a free one, in commands, files and answers
+PORTS = ("8080", "8081", "9000")  #: ports in the documentation; a free port replaces each in commands, files and output
 
-#: The machine of the tests has done this already, by the very command (.ci/run takes it from the README).
+#: The machine of the tests has run this command already (.ci/run takes it from the README).
 _SETUP = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install [^&]+ && ")
-#: Commands that only look, so that a reader whose event is not there yet looks again.
+#: Commands that change nothing. They are repeated until their output agrees.
 _REPEATABLE = re.compile(
     r"(cat|head|tail|ls|wc|grep|webhook-router (status|events (list|show)|deliveries (list|show)|targets list))\b"
 )
 
 
 class PageRunner:
-    """One reader with as many terminals as the section needs. `take` its blocks in order, then `leave`."""
+    """A reader with as many terminals as the section needs. Call `take` for its blocks in order, then `leave`."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -37,10 +37,10 @@ class PageRunner:
         self._state = folder.parent / f"{folder.name}.state"
         self._state.write_text(f"cd {folder}\n")
         folder.mkdir()
-        (folder / ".curlrc").write_text("fail\n")  # a request that is refused is not what the documentation meant
+        (folder / ".curlrc").write_text("fail\n")  # so that a documented request is not refused
 
     def take(self, block: Block) -> None:
-        """Do what a block says."""
+        """Do what a block tells the reader to do."""
         if "in a clone" in block.marks:
             self._clone()
         if "stopped" in block.marks:
@@ -55,7 +55,7 @@ class PageRunner:
             self._run_transcript(block)
 
     def leave(self) -> None:
-        """Press Ctrl-C in every terminal where something runs; it has to end well, and to have shown what is documented."""
+        """Press Ctrl-C in every terminal with a running program. Each must end well, after the documented output."""
         self._stop()
 
     def _stop(self) -> None:
@@ -66,7 +66,7 @@ class PageRunner:
             assert self._names.agree(documented, running.output, part=True), _difference(
                 running.block, documented, running.output
             )
-            # What has no answer to Ctrl-C of its own is ended by it.
+            # Ctrl-C kills a program that does not handle it.
             well = (0,) if "webhook-router serve" in running.block.text else (0, 1, 130, -signal.SIGINT)
             assert running.code in well, f"{running.block}: ended with {running.code}:\n{running.output}"
         self._running.clear()
@@ -132,7 +132,7 @@ class PageRunner:
         assert running.code is None, f"{block}: ended with {running.code}:\n{running.output}"
 
     def _run(self, command: str) -> tuple[int, str]:
-        """Exit code, and what the terminal showed."""
+        """Run a command. Return its exit code and output."""
         done = subprocess.run(
             ["bash", "-c", self._script(command)],
             env=self._environment(),
@@ -146,7 +146,7 @@ class PageRunner:
         return done.returncode, done.stdout
 
     def _script(self, command: str) -> str:
-        """A script whose working directory and variables are those that the last one left."""
+        """A script that continues with the working directory and variables of the last one."""
         remember = f'{{ declare -p | grep -v "^declare -[a-zA-Z]*r"; printf "cd %q\\n" "$PWD"; }} >{self._state}'
         fast = f'webhook-router() {{ {preloaded().shim} "$@"; }}'
         return f". {self._state}\ntrap '{remember}' EXIT\n{fast}\nset -eo pipefail\n{self._names.into(self._actual(command))}"
@@ -162,15 +162,15 @@ class PageRunner:
             "TZ": "UTC",
             "WEBHOOK_ROUTER_LISTEN": f"127.0.0.1:{self._ports['8080']}",
             "WEBHOOK_ROUTER_ADMIN": f"127.0.0.1:{self._ports['8081']}",
-            "WEBHOOK_ROUTER_LOG_FORMAT": "text",  # as on a terminal
+            "WEBHOOK_ROUTER_LOG_FORMAT": "text",  # as at a terminal
         }
 
     def _actual(self, text: str) -> str:
-        """A command, file or answer of the documentation with the ports of this run."""
+        """A documented command, file or output, with the ports of this run."""
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: str(self._ports[found[0]]), text)
 
     def _clone(self) -> None:
-        """What git gives a reader, as far as no other test has it, and the virtual environment of the README."""
+        """Make the clone that a reader would have, and the virtual environment of the README."""
         if (self.folder / ".venv").is_symlink():
             return
         for pattern in ("*.yaml", "*.sh", "LICENSE", "contrib/**/*"):
@@ -185,7 +185,7 @@ class PageRunner:
 
 
 class _RunningProgram:
-    """What runs in a terminal of its own, and what it has shown so far."""
+    """A program in a terminal of its own, and its output so far."""
 
     def __init__(self, block: Block, expected: str, script: str, environment: Mapping[str, str], shown: Path):
         self.block = block
@@ -198,21 +198,21 @@ class _RunningProgram:
                 stdin=subprocess.DEVNULL,
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is a signal to the whole group of a terminal
+                start_new_session=True,  # Ctrl-C signals the whole process group of a terminal
             )
 
     @property
     def output(self) -> str:
-        """All that it has shown."""
+        """Its output so far."""
         return self._shown.read_text(errors="replace")
 
     @property
     def code(self) -> int | None:
-        """Its exit code, once it has ended."""
+        """Its exit code, or None while it runs."""
         return self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its group, and wait for its end."""
+        """Send a signal to its process group, and wait for its end."""
         if self.code is None:
             os.killpg(self._process.pid, number)
         self._process.wait(PATIENCE_SECONDS)

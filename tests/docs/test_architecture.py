@@ -16,7 +16,7 @@ def test_every_file_that_the_page_names_exists() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_the_page_lists_the_rooms_from_top_to_bottom() -> None:
+def test_the_page_lists_the_rooms_in_the_order_of_imports() -> None:
     rows = re.findall(r"^\| `router/(\w+)/` \|", PAGE, flags=re.MULTILINE)
 
     assert rows == list(ROOMS)

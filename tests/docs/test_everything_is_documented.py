@@ -1,4 +1,4 @@
-"""The documentation is true: examples load and run, and every key and flag is there."""
+"""The documentation is correct: its examples load and run, and it has every key and flag."""
 
 import re
 import shutil
@@ -69,7 +69,7 @@ def test_the_readme_links_every_page_and_every_link_resolves() -> None:
             )
 
 
-def test_every_picture_is_shown_by_the_page_about_the_page() -> None:
+def test_every_picture_is_shown_in_the_documentation_of_the_page() -> None:
     shown = re.findall(r"!\[[^\]]+\]\(images/([^)]+)\)", (ROOT / "docs" / "page.md").read_text())
 
     assert sorted(shown) == sorted(one.name for one in (ROOT / "docs" / "images").iterdir())
@@ -89,7 +89,7 @@ def test_the_first_commands_of_the_readme_work(
     for name in ("rules.example.yaml", "example-deploy.sh"):
         shutil.copy(ROOT / name, tmp_path)
     rules = tmp_path / "rules.example.yaml"
-    # The example forwards to the daemon itself, whose port is 8080 for a newcomer and any free one here.
+    # The example forwards to the daemon itself, on port 8080. This test uses a free port.
     port = free_port()
     rules.write_text(rules.read_text().replace(":8080", f":{port}"))
     daemon = start(rules, flags=("--listen", f"127.0.0.1:{port}"))
@@ -133,7 +133,7 @@ def test_every_failure_cause_is_documented() -> None:
     assert [cause for cause in Cause if f"`{cause}`" not in REFERENCE + LOGS] == []
 
 
-def test_the_schedules_in_the_reference_are_what_check_prints(tmp_path: Path) -> None:
+def test_the_schedules_in_the_reference_equal_the_output_of_check(tmp_path: Path) -> None:
     text = """
 sources: {github: {verify: {scheme: github, secret: {env: KEY}}}}
 rules:

@@ -1,4 +1,4 @@
-"""What reads and runs the documentation sees when it is not true."""
+"""The reader and runner of the documentation notice wrong documentation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,11 +53,11 @@ def test_ids_times_and_gaps_may_differ_from_the_documentation(documented: str, s
         ("", "a word"),
     ],
 )
-def test_any_other_difference_from_the_documentation_is_found(documented: str, shown: str) -> None:
+def test_any_other_difference_from_the_documentation_is_an_error(documented: str, shown: str) -> None:
     assert not IdMap().agree(documented, shown)
 
 
-def test_an_id_of_this_run_may_hold_the_number_of_a_port(walk: PageRunner) -> None:
+def test_an_id_of_this_run_may_contain_the_number_of_a_port(walk: PageRunner) -> None:
     walk.take(block("console", f"$ echo 01a21084-c67e-7000-90''00-8a19dcb49f52\n{ONE}\n"))
     walk.take(block("console", f"$ printf %s {ONE} | cut -c20-23 | tr 0 x\n9xxx\n"))
 
@@ -76,7 +76,7 @@ def test_a_transcript_is_split_into_commands_and_output() -> None:
     assert steps("$ one \\\n  more\nout\n$ two\n") == [Step("one \\\n  more", "out\n"), Step("two", "")]
 
 
-def test_a_page_is_read_with_its_marks_and_prose(tmp_path: Path) -> None:
+def test_a_page_is_read_with_its_comments_and_text(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("## A\nWrite `x`:\n\n<!-- file: x -->\n```yaml\na: 1\n```\ntext\n```sh\nls\n```\n")
 

@@ -1,4 +1,4 @@
-"""Every command and example of the documentation is run, in order, as its reader would."""
+"""Every command and example of the documentation is run in order, as a reader does."""
 
 import json
 import re
@@ -19,14 +19,14 @@ from tests.docs.page_runner import ROOT, PageRunner
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCKS = {path.name: blocks(path) for path in PAGES}
-#: Languages whose blocks are shown only: configuration of other programs, answers, and patterns of input.
+#: Languages whose blocks are not run: configuration of other programs, answers, and forms of input.
 SHOWN = ("", "nginx", "ini", "text", "diff", "mermaid")
 _OWN_MARKS = (
     "run-command",
     "curl-command",
     "test-command",
     "idempotent-script",
-)  #: of tests/docs/test_everything_is_documented.py and others
+)  #: comments for tests/docs/test_everything_is_documented.py and others
 
 
 def _section(page: str, name: str) -> Sequence[Block]:
@@ -36,7 +36,7 @@ def _section(page: str, name: str) -> Sequence[Block]:
 
 
 def _walks() -> Iterator[Sequence[Block]]:
-    """The blocks of each section that has something to do; a section that goes on belongs to the one before."""
+    """The blocks of each section with commands or files. A section that goes on is a part of the one before."""
     for found in BLOCKS.values():
         walks: list[list[Block]] = []
         section = None
@@ -90,16 +90,16 @@ def test_yaml_blocks_parse_and_rules_load(block: Block, tmp_path: Path) -> None:
     keys = {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     text = block.text
     if "rules" not in keys and "sources" not in keys:
-        return  # a part of a rule, or the file of another program
+        return  # a part of a rules file, or the file of another program
     if "rules" not in keys:
         text += 'rules: [{name: all, source: "*", actions: [append: all.jsonl]}]\n'
 
     if "sources" not in keys and "include" not in keys:
         if "file" in block.marks:
-            return  # an included file, which its page checks
+            return  # an included file, which the test of its page checks
         text = f"sources: {{s: {{verify: none}}}}\n{text}"
     for other in BLOCKS[block.page]:
-        if "/" in (name := other.marks.get("file", "")) and name.endswith(".yaml"):  # this one may include it
+        if "/" in (name := other.marks.get("file", "")) and name.endswith(".yaml"):  # this file may include it
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(other.text)
 
@@ -120,7 +120,7 @@ COMMANDS = dict(_commands(cli))
 
 
 def _named_commands(path: Path) -> Iterator[str]:
-    """Each `webhook-router …` of a page, also in its text and tables, and where it is not run."""
+    """Each `webhook-router …` of a page, also in text, tables, and blocks that are not run."""
     text = path.read_text().replace("\\\n", " ")
     for fenced in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield from re.findall(r"(?:^|[$;|&(] ?)webhook-router ([^#\n;|&)]+)", fenced, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""docs/rules.md is the specification: every example in it is run."""
+"""docs/rules.md is the specification of the rule language: every example in it is run."""
 
 import json
 import re
@@ -72,8 +72,8 @@ def _selected(path: str, condition: Condition, reads: FieldValues) -> list[str]:
 
 
 def _check_plans(rules: str, events: str) -> None:
-    """Of whole rules: each event plans the actions that its `plans` name. Included files follow after `---`, each with
-    its name in a comment."""
+    """Check complete rules: each event plans the actions that its `plans` names. Included files follow after `---`, with
+    their names in comments."""
     main, *others = rules.split("---\n")
     if "sources:" not in main:
         main = f"sources: {{s: {{verify: none}}}}\n{main}"

@@ -1,4 +1,4 @@
-"""What a terminal shows, and how a documented transcript is compared with it."""
+"""Compares a documented transcript with the output at a terminal."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of a transcript, and what it is said to print."""
+    """A command of a transcript, and its documented output."""
 
     command: str
     output: str
 
 
 def steps(text: str) -> Sequence[Step]:
-    """The commands of a `console` block: lines that begin with `$ `, and go on where one ends with a backslash."""
+    """The commands of a `console` block. They begin with `$ `, and continue after a backslash at the end of a line."""
     found: list[list[str]] = []
     goes_on = False
     for line in text.splitlines():
@@ -40,22 +40,22 @@ def steps(text: str) -> Sequence[Step]:
 
 
 class IdMap:
-    """What the documentation's ids stand for in this run: each for the id that came where it was first shown."""
+    """Maps each documented id to the id of this run that was shown in its first place."""
 
     def __init__(self) -> None:
         self._actual: dict[str, str] = {}
 
     def into(self, command: str) -> str:
-        """The command with the ids of this run."""
+        """A documented command with the ids of this run."""
         return re.sub(_UUID, lambda found: self._actual.get(found[0], found[0]), command)
 
     def agree(self, documented: str, shown: str, *, part: bool = False) -> bool:
-        """Whether what was shown is what is documented, but for ids, times and how wide a table is.
+        """Whether the output agrees with the documentation, apart from ids, times and the widths of tables.
 
-        `…` stands for anything in a line, a line of it alone for any number of lines. With `part` more may stand before and
-        after. New ids are remembered when it agrees.
+        `…` stands for any text in a line, and a line with `…` alone for any number of lines. With `part` more output may
+        stand before and after. If the output agrees, its new ids are kept.
         """
-        fresh: dict[str, str] = {}  # id of the documentation: name of the group
+        fresh: dict[str, str] = {}  # documented id: name of its group in the pattern
         lines = [self._line(line, fresh) for line in _normalized(documented).splitlines()]
         pattern = "".join(r"(?:.*\n)*?" if line is None else line + r"\n" for line in lines)
         text = _normalized(shown) + "\n"
@@ -87,6 +87,6 @@ class IdMap:
 
 
 def _normalized(text: str) -> str:
-    """Without colours and blanks at the ends of lines."""
+    """A text without colours and without blanks at the ends of lines."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.replace("\r\n", "\n"))
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())

@@ -51,7 +51,7 @@ class ExpectOptions(Options):
 class CaseOptions(Options):
     """One rule test."""
 
-    name: str = Field(min_length=1, description="What is true.")
+    name: str = Field(min_length=1, description="What the case shows, in words.")
     source: str | None = Field(default=None, description="The source; optional when there is only one.")
     method: str | None = Field(default=None, description="The request's method; the source's first by default.")
     ip: str = Field(default="127.0.0.1", description="The sender's address.")
