@@ -46,7 +46,7 @@ def _section(preset: Preset) -> str:
     if sets:
         parts.append("Sets " + ", ".join(f"`{key}: {flow(value)}`" for key, value in sets.items()) + ".")
     parts += [f"Answers `{flow(probe)}`." for probe in preset.source.get("probes", ())]
-    parts.append(f"Left open: {preset.uncovered}. Ask for {preset.ask} instead.")
+    parts.append(f"Unsigned: {preset.uncovered}. In rules test {preset.ask} instead.")
     if preset.notes:
         parts.append(preset.notes)
     parts.append(f"From the documentation of {preset.date}: <{preset.page}>.")

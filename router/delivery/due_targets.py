@@ -11,6 +11,7 @@ from router.delivery.targets import Targets
 from router.domain.target_state import Wait
 from router.rules.ruleset import CurrentRuleset
 
+SHORTEST_PAUSE = 0.005  #: seconds between two looks while nothing can be claimed; it bounds what looking costs
 RESCAN_SECONDS = 1.0  #: between two checks for due deliveries that no commit of this process announced
 
 log = structlog.get_logger()
@@ -76,4 +77,5 @@ class DueTargets:
                     breaker, running = target.breaker.state.value, target.running
                     log.debug("target takes nothing now", target=key, running=running, breaker=breaker, seconds=seconds)
                 found.pause = found.pause if seconds is None else min(found.pause, seconds)
+        found.pause = max(found.pause, SHORTEST_PAUSE)
         return found

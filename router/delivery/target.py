@@ -45,8 +45,9 @@ class Target:
 
     def waits(self, now: float) -> tuple[Wait, float | None] | None:
         """Why no attempt may start at `now`, and for how many seconds, if that is known."""
-        if self.breaker.state is not BreakerState.CLOSED and not self.breaker.allowed(now):
-            return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.state is BreakerState.OPEN else None
+        if self._allowed(now) == 0:
+            seconds = self.breaker.until - now
+            return Wait.BREAKER, seconds if self.breaker.state is BreakerState.OPEN and seconds > 0 else None
         if self.running >= self.spec.concurrency:
             return Wait.CONCURRENCY, None
         return None if self.free(now) else (Wait.RATE, self.free_in(now))
@@ -58,15 +59,20 @@ class Target:
     def free(self, now: float) -> int:
         """How many attempts may start at `now` (monotonic seconds), by concurrency, breaker and rate together."""
         slots = self.spec.concurrency - self.running
-        allowed = self.breaker.allowed(now)
+        allowed = self._allowed(now)
         if allowed is not None:
-            slots = min(slots, allowed if self.tests else 0)
+            slots = min(slots, allowed)
         if self.spec.rate is None:
             return max(0, slots)
         self._tokens = self._tokens_at(now)
         self._filled_at = now
         # A rounding error must not delay an attempt that may start.
         return max(0, min(slots, math.floor(self._tokens + 1e-6)))
+
+    def _allowed(self, now: float) -> int | None:
+        """How many attempts the breaker lets this node start at `now`; None: any number."""
+        allowed = self.breaker.allowed(now)
+        return allowed if allowed is None or self.tests else 0
 
     def _tokens_at(self, now: float) -> float:
         return min(self._burst, self._tokens + max(0.0, now - self._filled_at) * (self.spec.rate or 0))
@@ -84,10 +90,12 @@ class Target:
         return TargetLoad(spec.key, self.running, spec.concurrency, spec.rate, tokens, breaker.state, breaker.failures)
 
     def free_in(self, now: float) -> float | None:
-        """Seconds until rate and breaker let the next attempt start; None while it waits for running attempts."""
-        if self.spec.concurrency <= self.running or self.breaker.state is BreakerState.HALF_OPEN:
-            return None
+        """Seconds until rate and breaker let the next attempt start. None while that depends on running attempts, here
+        or on the node that tests the target."""
         closed = self.breaker.state is BreakerState.CLOSED
+        waits_for_test = self.breaker.state is BreakerState.HALF_OPEN or not (closed or self.tests)
+        if self.spec.concurrency <= self.running or waits_for_test:
+            return None
         pause = 0.0 if closed else max(0.0, self.breaker.until - now)
         if self.spec.rate is None or self.free(now):
             return pause

@@ -1,5 +1,8 @@
 """A target's slots, rate limit and breaker."""
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
 from router.delivery.target import Target
@@ -172,3 +175,52 @@ def test_a_target_names_the_limit_that_its_deliveries_wait_for() -> None:
     assert target.waits(10) is None
     target.start()
     assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is running
+
+
+def test_a_node_that_does_not_test_an_open_breaker_waits_for_the_one_that_does() -> None:
+    target = Target(
+        TargetSpec("t", concurrency=5, breaker=BreakerSpec.model_construct(failures=1, pause=10.0, max_pause=60.0)),
+        now=0,
+    )
+    target.start()
+    target.finish(False, 0)
+    target.tests = False
+
+    assert target.waits(4) == (Wait.BREAKER, 6)
+    assert target.free(11) == 0
+    assert target.free_in(11) is None
+    assert target.waits(11) == (Wait.BREAKER, None)
+
+
+@pytest.mark.parametrize("rate", [None, 0.1, 50.0])
+@pytest.mark.parametrize("concurrency", [0, 1, 5])
+def test_a_target_that_takes_nothing_never_asks_to_look_again_at_once(concurrency: int, rate: float | None) -> None:
+    """Otherwise the loop of deliveries would spin until something changes."""
+    seen = 0
+    for tests, running, failed, half_open, at in itertools.product(
+        (True, False), (0, 1, 5), (False, True), (False, True), (0.0, 5.0, 10.0, 100.0)
+    ):
+        target = Target(
+            TargetSpec(
+                "t",
+                concurrency=8,
+                rate=rate,
+                breaker=BreakerSpec.model_construct(failures=1, pause=10.0, max_pause=60.0),
+            ),
+            now=0,
+        )
+        if failed:
+            target.start()
+            target.finish(False, 0)
+            if half_open:
+                target.breaker.start()
+        for _ in range(running):
+            target.start()
+        target.follow(replace(target.spec, concurrency=concurrency))
+        target.tests = tests
+        if target.free(at) == 0:
+            seconds = target.free_in(at)
+            assert seconds is None or seconds > 0, (tests, running, failed, half_open, at)
+            assert target.waits(at) is not None
+            seen += 1
+    assert seen > 20

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,47 +84,19 @@ def check(
 ) -> None:
     """Check rules files."""
     files = (*((rules_file,) if rules_file is not None else ()), *files) or (Path("rules.yaml"),)
-    from router.cli.check_included import check_included, main_of  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.check_included import main_of  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.problems import annotation  # noqa: PLC0415
-    from router.cli.printing.settings import print_settings  # noqa: PLC0415
-    from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.retry_times import schedule_json, schedule_line  # noqa: PLC0415
     from router.operate.serialize import problem_json  # noqa: PLC0415
-    from router.rules.compile.upgrade import changes_of  # noqa: PLC0415
 
     if defaults and as_json:
         raise click.UsageError("--defaults prints YAML; leave out --json")
 
-    problems: list[Problem] = []
-    schedules: list[dict[str, Any]] = []
-    problems += _broken_plugins()
-    for file in files:
-        main = included_by or main_of(file)
-        found = loader(require_secrets=require_secrets)
-        loaded = found.load_file(file) if main is None else check_included(found, file, main)
-        problems += loaded.problems
-        for part in [file, *_included(file, loaded, main)] if upgrade else ():
-            problems += changes_of(part, found.registries.actions)
-        if main is not None and not as_json:
-            errors = sum(problem.level is Level.ERROR for problem in loaded.problems)
-            if not errors:
-                click.echo(f"{file}: {_verdict(loaded.problems)}, included by {main}")
-            continue
-        if loaded.ruleset is not None and not as_json:
-            rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            included = len(loaded.ruleset.text.included)
-            more = f", {counted(included, 'included file')}" if included else ""
-            counts = f"{counted(rules, 'rule')}, {counted(sources, 'source')}{more}"
-            click.echo(f"{file}: {_verdict(loaded.problems)}, {counts}")
-            if defaults:
-                print_settings(loaded.ruleset)
-        for action in _every_action(loaded.ruleset) if loaded.ruleset is not None and explain_retry else ():
-            if as_json:
-                schedules.append(schedule_json(str(file), action))
-            else:
-                click.echo(schedule_line(action))
+    asked = _Asked(require_secrets, defaults, explain_retry, upgrade, quiet=as_json)
+    checked = [_check_file(file, included_by or main_of(file), asked) for file in files]
+    problems = [*_broken_plugins(), *(problem for one in checked for problem in one.problems)]
     if as_json:
         listed = [problem_json(problem) for problem in problems]
+        schedules = [schedule for one in checked for schedule in one.schedules]
         content = {"problems": listed, "retry": schedules} if explain_retry else listed
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
@@ -132,6 +105,64 @@ def check(
     bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
     if any(problem.level in bad for problem in problems):
         sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the flags ask of each file."""
+
+    require_secrets: bool
+    defaults: bool
+    explain_retry: bool
+    upgrade: bool
+    quiet: bool  #: print nothing about the file: all is in the JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The result of one file."""
+
+    problems: list[Problem]
+    schedules: list[dict[str, Any]]  #: as JSON; empty if they are printed
+
+
+def _check_file(file: Path, main: Path | None, asked: _Asked) -> _Checked:
+    """Check a rules file, or a file that `main` includes, and print what the flags ask for."""
+    from router.cli.check_included import check_included  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.retry_times import schedule_json, schedule_line  # noqa: PLC0415
+    from router.rules.compile.upgrade import changes_of  # noqa: PLC0415
+
+    found = loader(require_secrets=asked.require_secrets)
+    loaded = found.load_file(file) if main is None else check_included(found, file, main)
+    problems = list(loaded.problems)
+    for part in [file, *_included(file, loaded, main)] if asked.upgrade else ():
+        problems += changes_of(part, found.registries.actions)
+    if not asked.quiet:
+        _print_loaded(file, loaded, main, defaults=asked.defaults)
+    actions = _every_action(loaded.ruleset) if loaded.ruleset is not None and asked.explain_retry else []
+    if asked.quiet:
+        return _Checked(problems, [schedule_json(str(file), action) for action in actions])
+    for action in actions if main is None else ():
+        click.echo(schedule_line(action))
+    return _Checked(problems, [])
+
+
+def _print_loaded(file: Path, loaded: "Loaded", main: Path | None, *, defaults: bool) -> None:
+    """Print a line about a file without errors."""
+    from router.cli.printing.settings import print_settings  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import counted  # noqa: PLC0415
+
+    if main is not None:
+        if not any(problem.level is Level.ERROR for problem in loaded.problems):
+            click.echo(f"{file}: {_verdict(loaded.problems)}, included by {main}")
+    elif loaded.ruleset is not None:
+        ruleset = loaded.ruleset
+        included = len(ruleset.text.included)
+        more = f", {counted(included, 'included file')}" if included else ""
+        counts = f"{counted(len(ruleset.rules), 'rule')}, {counted(len(ruleset.sources), 'source')}{more}"
+        click.echo(f"{file}: {_verdict(loaded.problems)}, {counts}")
+        if defaults:
+            print_settings(ruleset)
 
 
 def _broken_plugins() -> list[Problem]:

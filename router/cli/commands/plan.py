@@ -1,12 +1,12 @@
 """`webhook-router plan`: shows what changed rules would do with the stored events."""
 
-import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.cli.failure import fail, ruleset_of
 from router.cli.options import (
     json_option,
     loader,
@@ -100,12 +100,11 @@ def plan(
     from router.cli.printing.table import print_json  # noqa: PLC0415
     from router.cli.progress import progress  # noqa: PLC0415
     from router.cli.resolve import print_unknown_names  # noqa: PLC0415
-    from router.operate.json_times import times  # noqa: PLC0415
-    from router.operate.plan.report import VERSION, PlanReport  # noqa: PLC0415
+    from router.operate.plan.report import PlanReport  # noqa: PLC0415
     from router.operate.plan.run import Plan  # noqa: PLC0415
 
-    after = _load(rules)
-    before = _load(Path(against)) if against not in ("running", "then") else None
+    after = ruleset_of(rules)
+    before = ruleset_of(Path(against)) if against not in ("running", "then") else None
     which = EventFilter(source, since, until)
     report = PlanReport(samples)
     with closing(open_store(store)) as opened:
@@ -116,13 +115,7 @@ def plan(
             Plan(opened, after, report, before, lambda text: recorded.load_recorded(text).ruleset, advance).run(which)
         if not report.events and not report.not_compared:
             print_unknown_names(opened, which)
-    facts = {
-        "version": VERSION,
-        "new": {"file": str(rules), "hash": after.hash},
-        "against": {"rules": "file" if against not in ("running", "then") else against,
-                    "hash": before.hash if before is not None else None},
-        **times(since=since, until=until or now_ms()),
-    }  # fmt: skip
+    facts = _facts(rules, after, against, before, since=since, until=until)
     if as_json or form == "json":
         print_json({**facts, **report.as_json()})
     elif form == "markdown":
@@ -133,31 +126,36 @@ def plan(
         _expect_same(report)
 
 
-def _load(rules: Path) -> "Ruleset":
-    loaded = loader(require_secrets=False).load_file(rules)
-    if loaded.ruleset is None:
-        for problem in loaded.problems:
-            click.echo(str(problem), err=True)
-        sys.exit(1)
-    return loaded.ruleset
+def _facts(
+    rules: Path,
+    after: "Ruleset",
+    against: str,
+    before: "Ruleset | None",
+    *,
+    since: int | None,
+    until: int | None,
+) -> dict[str, Any]:
+    """Which rules are compared, and over which time."""
+    from router.operate.json_times import times  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.plan.report import VERSION  # noqa: PLC0415
+
+    kind = against if against in ("running", "then") else "file"
+    return {
+        "version": VERSION,
+        "new": {"file": str(rules), "hash": after.hash},
+        "against": {"rules": kind, "hash": before.hash if before is not None else None},
+        **times(since=since, until=until or now_ms()),
+    }
 
 
 def _running(store: "OperatorStore") -> "Ruleset":
-    running = running_ruleset(store)
-    if running is None:
-        click.echo(
-            "webhook-router: the store has no recorded rules that still compile; "
-            "name the rules to compare with: --against FILE",
-            err=True,
-        )
-        sys.exit(1)
-    return running
+    return running_ruleset(store) or fail(
+        "the store has no recorded rules that still compile; name the rules to compare with: --against FILE"
+    )
 
 
 def _expect_same(report: "PlanReport") -> None:
     if report.differs:
-        click.echo("webhook-router: the new rules give a different result", err=True)
-        sys.exit(1)
+        fail("the new rules give a different result")
     if report.not_compared:
-        click.echo("webhook-router: not all events could be compared, so some may differ", err=True)
-        sys.exit(1)
+        fail("not all events could be compared, so some may differ")

@@ -260,6 +260,12 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: "Settings") -> None:
+    """Raises UsageError for flags that don't fit together, or don't fit this Python."""
     if settings.processes > 1 and sys.version_info < (3, 11, 1):
         raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
     if settings.admin_url is not None and settings.admin is None:
@@ -270,7 +276,6 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
         if settings.processes > 1:
             raise click.UsageError("--processes needs --server own: waitress serves in one process, with threads")
-    return settings
 
 
 def _check_node(settings: "Settings") -> None:

@@ -174,8 +174,8 @@ def _print(preset: "Preset") -> None:
         *((f"  {key}", _shown(value)) for key, value in preset.options.items()),
         *((f"sets {key}", _shown(value)) for key, value in preset.source.items() if key != "probes"),
         *(("answers", _shown(probe)) for probe in preset.source.get("probes", ())),
-        ("not covered", _plain(preset.uncovered)),
-        ("ask for", _plain(preset.ask)),
+        ("unsigned", _plain(preset.uncovered)),
+        ("test instead", _plain(preset.ask)),
     ]
     if preset.notes:
         fields.append(("note", _plain(preset.notes)))

@@ -17,7 +17,7 @@ from router.cli.resolve import print_unknown_names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, SkippedDelivery
+from router.domain.stream import Arrival, EndedAttempt, SkippedDelivery
 
 if TYPE_CHECKING:
     from router.operate.follow import StreamFilter, StreamItem
@@ -131,57 +131,73 @@ def _print_lines(items: "Iterable[StreamItem]", which: "StreamFilter", line_of: 
 
 
 def _json_line(item: "StreamItem") -> str:
+    if isinstance(item, Arrival):
+        content = _arrival_json(item)
+    elif isinstance(item, SkippedDelivery):
+        content = _skip_json(item)
+    else:
+        content = _attempt_json(item)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _arrival_json(item: Arrival) -> dict[str, Any]:
+    from router.operate.json_times import times  # noqa: PLC0415 - `--help` need not wait
+
+    return {
+        "kind": "event",
+        "event": item.id,
+        "source": item.source,
+        "method": item.method,
+        "path": item.path,
+        **times(received_at=item.received_at),
+        "size": item.size,
+        "matched": _rules(item),
+        "deliveries": len(item.plan),
+    }
+
+
+def _skip_json(item: SkippedDelivery) -> dict[str, Any]:
+    from router.operate.json_times import times  # noqa: PLC0415 - `--help` need not wait
+
+    return {
+        "kind": "skip",
+        **_delivery_json(item),
+        "state": State.SKIPPED.value,
+        **times(skipped_at=item.at),
+        "reason": item.reason.value,
+        "skipped_for": item.skipped_for,
+    }
+
+
+def _attempt_json(item: EndedAttempt) -> dict[str, Any]:
     from router.operate.json_times import times  # noqa: PLC0415 - `--help` need not wait
     from router.operate.serialize import attempt_duration_ms  # noqa: PLC0415
 
-    if isinstance(item, Arrival):
-        content: dict[str, Any] = {
-            "kind": "event",
-            "event": item.id,
-            "source": item.source,
-            "method": item.method,
-            "path": item.path,
-            **times(received_at=item.received_at),
-            "size": item.size,
-            "matched": _rules(item),
-            "deliveries": len(item.plan),
-        }
-    elif isinstance(item, SkippedDelivery):
-        content = {
-            "kind": "skip",
-            "event": item.event_id,
-            "source": item.source,
-            "delivery": item.delivery_id,
-            "rule": item.rule,
-            "action": item.action,
-            "type": item.type,
-            "target": item.target,
-            "state": State.SKIPPED.value,
-            **times(skipped_at=item.at),
-            "reason": item.reason.value,
-            "skipped_for": item.skipped_for,
-        }
-    else:
-        a = item.attempt
-        content = {
-            "kind": "attempt",
-            "event": item.event_id,
-            "source": item.source,
-            "delivery": item.delivery_id,
-            "rule": item.rule,
-            "action": item.action,
-            "type": item.type,
-            "target": item.target,
-            "state": item.state.value,
-            "last": item.is_last,
-            "number": a.number,
-            **times(started_at=a.started_at, finished_at=a.finished_at),
-            "duration_ms": attempt_duration_ms(a),
-            "outcome": a.outcome.value if a.outcome else None,
-            "status": a.status,
-            "error": a.error,
-        }
-    return json.dumps(content, ensure_ascii=False)
+    attempt = item.attempt
+    return {
+        "kind": "attempt",
+        **_delivery_json(item),
+        "state": item.state.value,
+        "last": item.is_last,
+        "number": attempt.number,
+        **times(started_at=attempt.started_at, finished_at=attempt.finished_at),
+        "duration_ms": attempt_duration_ms(attempt),
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "status": attempt.status,
+        "error": attempt.error,
+    }
+
+
+def _delivery_json(item: SkippedDelivery | EndedAttempt) -> dict[str, Any]:
+    return {
+        "event": item.event_id,
+        "source": item.source,
+        "delivery": item.delivery_id,
+        "rule": item.rule,
+        "action": item.action,
+        "type": item.type,
+        "target": item.target,
+    }
 
 
 def _rules(event: Arrival) -> list[str]:

@@ -17,7 +17,7 @@ _WHOLE = "$"
 
 
 def load_redact(node_path: NodePath, written: Any, scope: Scope, parse: str | None) -> Redaction | None:
-    """Compile what a source redacts. None if that is nothing, and after an error. `node_path` is the value's."""
+    """Compile what a source redacts. None if it redacts nothing, and after an error. `node_path` is the value's."""
     if written is None and not node_path.is_blank:
         return None
     if not isinstance(written, list) or not written:

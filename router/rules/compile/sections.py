@@ -38,22 +38,13 @@ def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: R
     _missing(context, good)
     if documents[0].root.has("timezone"):
         context.zone = load_timezone(documents[0].root.at("timezone"))
-    loads = (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources))
-    for key, load in loads:
+    for key, load in _LOADS:
         for document in good:
-            if document.root.has(key) and key in document.keys:
+            if _has(document, key):
                 context.document = document
                 load(context, document.root.at(key))
     rules = load_rules(context, good)
-    unmatched: list[RuleAction] = []
-    for document in good:
-        if (
-            document.root.has("unmatched")
-            and "unmatched" in document.keys
-            and _is_first(context, document, "unmatched")
-        ):
-            context.document = document
-            unmatched = load_unmatched(context, document.root.at("unmatched"))
+    unmatched = _unmatched(context, good)
     context.finish()
     if context.report.failed:
         return None
@@ -76,6 +67,19 @@ def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: R
         sent_secrets=context.sent_secrets,
         disabled_unmatched=tuple(action for action in unmatched if not action.enabled),
     )
+
+
+def _has(document: Document, key: str) -> bool:
+    return document.root.has(key) and key in document.keys
+
+
+def _unmatched(context: LoadContext, documents: Sequence[Document]) -> list[RuleAction]:
+    unmatched: list[RuleAction] = []
+    for document in documents:
+        if _has(document, "unmatched") and _is_first(context, document, "unmatched"):
+            context.document = document
+            unmatched = load_unmatched(context, document.root.at("unmatched"))
+    return unmatched
 
 
 def _is_mapping(document: Document) -> bool:
@@ -213,3 +217,7 @@ def _warn_unused(context: LoadContext, root: NodePath, used_sources: set[str], u
     for name, _ in targets.entries() if root.has("targets") else ():
         if name in context.targets and name not in context.used_targets:
             targets.key_warn(name, f'no action uses target "{name}"')
+
+
+#: in the order in which they need each other
+_LOADS = (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources))

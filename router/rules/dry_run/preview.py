@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import orjson
 
 from router.domain.credentials import without_credentials
-from router.domain.deliveries import Claim, Delivery, State
+from router.domain.deliveries import Claim, Delivery, PlannedDelivery, State
 from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
 from router.domain.groups import Group, Latest, Once
@@ -203,7 +203,29 @@ def preview_delivery(
 ) -> PreviewedDelivery:
     """What an action would do with an event, or with an item of it. The delivery has a new id by default."""
     planned = action.plan(parsed, item)
-    event = parsed.event
+    passing = ruleset.passing.get(parsed.event.source, frozenset())
+    claim = _example_claim(planned, parsed.event, ruleset.hash, delivery_id)
+    does, error = None, None
+    try:
+        does = action.action.preview(AttemptInput(claim, lambda: parsed, ruleset.secrets, passing))
+    except RenderError as reason:
+        error = str(reason)
+    return PreviewedDelivery(
+        planned.rule,
+        planned.action,
+        planned.type,
+        planned.target,
+        planned.order_key,
+        error,
+        does,
+        f"target {planned.target} is paused" if action.action.target.paused else None,
+        planned.item,
+        planned.group,
+    )
+
+
+def _example_claim(planned: PlannedDelivery, event: Event, ruleset: str, delivery_id: str | None) -> Claim:
+    """The first attempt at the delivery, as if it were stored."""
     delivery = Delivery(
         id=delivery_id or planned.id,
         seq=0,
@@ -213,7 +235,7 @@ def preview_delivery(
         type=planned.type,
         target=planned.target,
         order_key=planned.order_key,
-        ruleset=ruleset.hash,
+        ruleset=ruleset,
         state=State.PENDING,
         next_attempt_at=event.received_at,
         attempts=0,
@@ -223,23 +245,4 @@ def preview_delivery(
         item=planned.item,
         item_index=planned.item_index,
     )
-    passing = ruleset.passing.get(event.source, frozenset())
-    job = AttemptInput(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets, passing)
-    does, error = None, None
-    try:
-        does = action.action.preview(job)
-    except RenderError as reason:
-        error = str(reason)
-    held = f"target {planned.target} is paused" if action.action.target.paused else None
-    return PreviewedDelivery(
-        planned.rule,
-        planned.action,
-        planned.type,
-        planned.target,
-        planned.order_key,
-        error,
-        does,
-        held,
-        planned.item,
-        planned.group,
-    )
+    return Claim("", delivery, event, 1)

@@ -49,7 +49,7 @@ _CURES: dict[str, tuple[str, ...]] = {
     "{suffix: …, ignore_case: true}": ("iendswith",),
     "{regex: …, ignore_case: true}": ("iregex", "imatches"),
     "{glob: …, ignore_case: true}": ("ilike",),
-    "nothing for it (case counts unless ignore_case: true stands there)": ("casesensitive",),
+    "nothing for it (case counts unless ignore_case: true is set)": ("casesensitive",),
     "not: {…} around the others": ("nor", "noneof"),
     "a list of operator maps, any of which may hold": ("or",),
     "several operators in one map: all must hold": ("and",),

@@ -44,29 +44,9 @@ def _combinators(of: str) -> Schema:
 
 
 def match_definitions() -> dict[str, Schema]:
-    on_text = {name: ref("text-test") for name in PLAIN}
-    headers, query = named(ref("text-test"), REQUEST_HEADER), named(ref("text-test"), re.compile(".+"))
+    """The definitions that conditions refer to; `match` is the one for a rule."""
     return {
-        "match": {
-            "type": "object",
-            "description": "Fields and their tests; every entry must hold.",
-            "properties": {
-                **on_text,
-                **{name: ref(name) for name in TIMES},
-                "headers": headers,
-                "query": query,
-                "params": named(ref("text-test"), PART_NAME),
-                **_combinators("match"),
-            },
-            "patternProperties": {
-                r"^\$": ref("test"),
-                rf"^headers\.{REQUEST_HEADER.pattern}$": ref("text-test"),
-                r"^query\..": ref("text-test"),
-                r"^item($|[.\[])": ref("test"),
-                rf"^params\.{PART_NAME.pattern}$": ref("text-test"),
-            },
-            "additionalProperties": False,
-        },
+        "match": _match(),
         "element": {
             "type": "object",
             "description": "A condition in which $ is the list element.",
@@ -87,6 +67,29 @@ def match_definitions() -> dict[str, Schema]:
         **_tests("", _SCALAR, {}),
         # Headers, query parameters and the like are always text.
         **_tests("text-", {"type": "string"}, {"equals": {"type": "string"}, "in": list_of({"type": "string"})}),
+    }
+
+
+def _match() -> Schema:
+    return {
+        "type": "object",
+        "description": "Fields and their tests; every entry must hold.",
+        "properties": {
+            **{name: ref("text-test") for name in PLAIN},
+            **{name: ref(name) for name in TIMES},
+            "headers": named(ref("text-test"), REQUEST_HEADER),
+            "query": named(ref("text-test"), re.compile(".+")),
+            "params": named(ref("text-test"), PART_NAME),
+            **_combinators("match"),
+        },
+        "patternProperties": {
+            r"^\$": ref("test"),
+            rf"^headers\.{REQUEST_HEADER.pattern}$": ref("text-test"),
+            r"^query\..": ref("text-test"),
+            r"^item($|[.\[])": ref("test"),
+            rf"^params\.{PART_NAME.pattern}$": ref("text-test"),
+        },
+        "additionalProperties": False,
     }
 
 

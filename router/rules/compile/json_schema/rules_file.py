@@ -15,7 +15,8 @@ from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, model_
 from router.rules.compile.polled import OF_SENDERS
 from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
 from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
-from router.rules.compile.sources import METHOD, SOURCE_NAME
+from router.rules.compile.source_keys import METHOD
+from router.rules.compile.sources import SOURCE_NAME
 from router.rules.include.entries import IncludeOptions, OnlyOptions
 from router.rules.yaml.schema import (
     DedupeOptions,
@@ -41,9 +42,37 @@ _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^
 
 def json_schema(registries: Registries, *, included: bool = False) -> Schema:
     """The schema of a rules file, or of an included file, with the given actions and verification schemes."""
-    defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
-    defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
-    defs["retry_target"] = _retry(registries.target_causes)
+    keys: dict[str, Schema] = {
+        "version": {"const": 1},
+        "secrets": named(model_schema(SecretRef), SECRET_NAME),
+        "sources": named(_source(registries), SOURCE_NAME),
+        "targets": named(_target(), TARGET_NAME),
+        "rules": {"type": "array", "items": _rule(included=included), "minItems": 1},
+    }
+    defs = _definitions(registries)
+    if included:
+        return _document("Rules of webhook-router, in a file that another one includes", keys, defs)
+    zone: Schema = {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."}
+    keys |= {"include": _include(), "timezone": zone, "defaults": _defaults(), "unmatched": ref("actions")}
+    rest: Schema = {
+        "anyOf": [{"required": ["sources"]}, {"required": ["include"]}],
+        "allOf": [{"anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}, {"required": ["include"]}]}],
+    }
+    return {**_document("Rules of webhook-router", keys, defs), **rest}
+
+
+def _definitions(registries: Registries) -> dict[str, Schema]:
+    """The schemas that stand in several places."""
+    return {
+        **match_definitions(),
+        "retry": _retry(EVERY_CAUSE),
+        **{f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()},
+        "retry_target": _retry(registries.target_causes),
+        "actions": {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1},
+    }
+
+
+def _source(registries: Registries) -> Schema:
     source = model_schema(SourceOptions)
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
@@ -62,10 +91,23 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         {"required": ["verify"], "not": {"required": ["poll"]}},
         {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}},
     ]
+    return source
+
+
+def _defaults() -> Schema:
     defaults = model_schema(DefaultsOptions)
     defaults["properties"]["retry"] = ref("retry")
+    return defaults
+
+
+def _target() -> Schema:
     target = model_schema(TargetOptions)
     target["properties"]["retry"] = ref("retry_target")
+    return target
+
+
+def _rule(*, included: bool) -> Schema:
+    """A rule. In an included file it must name its sources."""
     rule = model_schema(RuleOptions)
     for_each = model_schema(ForEachOptions)
     for_each["properties"]["path"] |= _ITEMS
@@ -78,24 +120,9 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "actions": ref("actions"),
     }
     rule["anyOf"] = [{"required": ["actions"]}, {"required": ["respond"]}]
-    defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
-    keys: dict[str, Schema] = {
-        "version": {"const": 1},
-        "secrets": named(model_schema(SecretRef), SECRET_NAME),
-        "sources": named(source, SOURCE_NAME),
-        "targets": named(target, TARGET_NAME),
-        "rules": {"type": "array", "items": rule, "minItems": 1},
-    }
     if included:
         rule["required"] = [*rule["required"], "source"]
-        return _document("Rules of webhook-router, in a file that another one includes", keys, defs)
-    zone: Schema = {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."}
-    keys |= {"include": _include(), "timezone": zone, "defaults": defaults, "unmatched": ref("actions")}
-    rest: Schema = {
-        "anyOf": [{"required": ["sources"]}, {"required": ["include"]}],
-        "allOf": [{"anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}, {"required": ["include"]}]}],
-    }
-    return {**_document("Rules of webhook-router", keys, defs), **rest}
+    return rule
 
 
 def _required(keys: Iterable[str]) -> list[Schema]:
