@@ -3,8 +3,9 @@
 No index has these, so a search reads events one by one, up to a limit.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from router.domain.deliveries import Delivery
 from router.domain.errors import EvaluationError, PayloadError
@@ -18,6 +19,8 @@ from router.rules.match.fields import FieldValues
 from router.rules.parsing import parse_event
 from router.rules.source import Source
 from router.store.contract import PAGE, StoreReader
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,70 +63,59 @@ class Bounds:
 
 
 @dataclass
-class FoundEvents:
+class Found(Generic[Row]):
     """The result of a search, and how far it read."""
 
-    items: list[EventHead] = field(default_factory=list)  #: the newest first
-    scanned: int = 0  #: events that were read
-    scanned_to: EventHead | None = None  #: the last one read, if there are older ones
-
-
-@dataclass
-class FoundDeliveries:
-    """The same for deliveries."""
-
-    items: list[Delivery] = field(default_factory=list)
-    scanned: int = 0  #: deliveries that were read
-    scanned_to: Delivery | None = None
+    items: list[Row] = field(default_factory=list)  #: the newest first
+    scanned: int = 0  #: rows that were read
+    scanned_to: Row | None = None  #: the last one read, if there are older ones
 
 
 def find_events(
     store: StoreReader, which: EventFilter, test: EventTest, limit: int, bounds: Bounds, after: int = 0
-) -> FoundEvents:
+) -> Found[EventHead]:
     """Up to `limit` events older than the one with seq `after` (0: from the newest on). Raises StoreError."""
     if not test:
-        return FoundEvents(newest_events(store, which, limit, after))
-    found = FoundEvents()
-    for head, stored in events_back(store, which, after):
-        found.scanned += 1
-        bounds.advance(1)
-        if test.holds(stored.event):
-            found.items.append(head)
-            if len(found.items) == limit:
-                break
-        if found.scanned >= bounds.events or bounds.is_over():
-            found.scanned_to = head
-            break
-    return found
+        return Found(newest_events(store, which, limit, after))
+    tested = ((head, test.holds(stored.event)) for head, stored in events_back(store, which, after))
+    return _found(tested, limit, bounds)
 
 
 def find_deliveries(
     store: StoreReader, which: Filter, test: EventTest, limit: int, bounds: Bounds, after: int = 0
-) -> FoundDeliveries:
+) -> Found[Delivery]:
     """Up to `limit` deliveries whose event fits, older than the one with seq `after`. Raises StoreError."""
     if not test:
-        return FoundDeliveries(newest_deliveries(store, which, limit, after))
-    found = FoundDeliveries()
-    last: tuple[str, bool] = ("", False)  # the deliveries of an event mostly follow one another
-    for delivery in _deliveries_back(store, which, after):
-        if last[0] != delivery.event_id:
-            event = store.event(delivery.event_id)
-            last = (delivery.event_id, event is not None and test.holds(event))
+        return Found(newest_deliveries(store, which, limit, after))
+    return _found(_tested_deliveries(store, which, test, after), limit, bounds)
+
+
+def _found(tested: Iterable[tuple[Row, bool]], limit: int, bounds: Bounds) -> Found[Row]:
+    """The rows that hold, of rows that are tested one by one."""
+    found: Found[Row] = Found()
+    for row, holds in tested:
         found.scanned += 1
         bounds.advance(1)
-        if last[1]:
-            found.items.append(delivery)
+        if holds:
+            found.items.append(row)
             if len(found.items) == limit:
                 break
         if found.scanned >= bounds.events or bounds.is_over():
-            found.scanned_to = delivery
+            found.scanned_to = row
             break
     return found
 
 
-def _deliveries_back(store: StoreReader, which: Filter, after: int) -> Iterator[Delivery]:
+def _tested_deliveries(
+    store: StoreReader, which: Filter, test: EventTest, after: int
+) -> Iterator[tuple[Delivery, bool]]:
+    event_id, holds = "", False  # the deliveries of an event mostly follow one another
     while page := store.deliveries(which, limit=PAGE, after=after, newest_first=True):
-        yield from page
+        for delivery in page:
+            if event_id != delivery.event_id:
+                event_id, event = delivery.event_id, store.event(delivery.event_id)
+                holds = event is not None and test.holds(event)
+            yield delivery, holds
         after = page[-1].seq
 
 

@@ -1,4 +1,4 @@
-"""A fleet over the server that the tests of this process share."""
+"""Fixtures for fleets on the PostgreSQL server that the tests of this process share."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.postgres import Server
 
 @pytest.fixture
 def fleet(tmp_path: Path, postgres_server: Server, receiver: Receiver) -> Iterator[Callable[..., Fleet]]:
-    """Make a fleet without nodes yet; URL in the rules is the receiver's."""
+    """Return a function that makes a fleet without nodes. URL in the rules becomes the receiver's URL."""
     made: list[Fleet] = []
 
     def make(rules: str = RULES, server: Server = postgres_server, **more: Any) -> Fleet:

@@ -1,4 +1,4 @@
-"""Checks the result of a crash run: no event lost, and no repetition that an interruption does not explain."""
+"""Checks the result of a crash run: no event is lost, and each repetition follows from an interruption."""
 
 import json
 from collections import Counter
@@ -12,28 +12,28 @@ import apsw
 from tests.acceptance.crash_run import CONCURRENCY, CrashRun
 from tests.acceptance.recording_receiver import RecordedRequest
 
-_LAG_SECONDS = 30.0  #: from an attempt's end to its commit; a disk takes a few ms, a slow and busy one some seconds
-_DUE = {"loose": 1, "ordered": 1}  #: deliveries of every event; other actions are for some events
+_LAG_SECONDS = 30.0  #: from an attempt's end to its commit; some seconds on a slow and busy disk
+_DUE = {"loose": 1, "ordered": 1}  #: the deliveries of every event; other actions are for some events
 
 
 @dataclass(slots=True)
 class StoredDelivery:
-    """A delivery in the store, at the end."""
+    """A delivery in the store after the run."""
 
     id: str
     event: str
     action: str
     state: str
-    attempts: dict[int, str] = field(default_factory=dict)  #: outcome by number
+    attempts: dict[int, str] = field(default_factory=dict)  #: by number of the attempt: its outcome
 
     @property
     def interrupted(self) -> int:
-        """The number of attempts that the end of a run interrupted, or whose commit it prevented."""
+        """The number of attempts that the end of a run interrupted before or during their commit."""
         return sum(outcome == "interrupted" for outcome in self.attempts.values())
 
 
 class CrashChecks:
-    """Checks a crash run whose last daemon has stopped with nothing left to do."""
+    """Checks a crash run whose last daemon has stopped after all deliveries ended."""
 
     def __init__(self, run: CrashRun) -> None:
         self._run = run
@@ -77,7 +77,7 @@ class CrashChecks:
                 yield f"{key} is stored {times} times"
 
     def _check_deliveries_ended(self) -> Iterator[str]:
-        """Each event has its deliveries. Each delivery succeeded, or is dead after three interruptions in a row."""
+        """Each event has its deliveries. Each delivery succeeded or is dead after three interruptions in a row."""
         planned = {event: Counter[str]() for event in self._events}
         for delivery in self._deliveries.values():
             planned[delivery.event][delivery.action] += 1
@@ -95,7 +95,7 @@ class CrashChecks:
                 yield f"{key} is planned as {planned[event]}, not {wanted}"
 
     def _check_forwards(self) -> Iterator[str]:
-        """The receiver has seen each; more than once only where an attempt's record was lost with its daemon_run."""
+        """The receiver got each forward, and repetitions only if the record of an attempt was lost with its daemon run."""
         for delivery in self._deliveries.values():
             if delivery.action not in _DUE:
                 continue
@@ -114,8 +114,8 @@ class CrashChecks:
             self.counts[f"{delivery.action}: duplicates"] += max(0, len(kept) - 1)
 
     def _check_interruptions(self) -> Iterator[str]:
-        """An interrupted attempt was running when its run was killed, within the concurrency limit; or it had ended just
-        before, and its end was not committed yet."""
+        """An interrupted attempt was running when its daemon run was killed, within the concurrency limit. Or it had ended
+        just before, and its end was not committed."""
         killed = {daemon_run.number: daemon_run.ended for daemon_run in self._run.runs if daemon_run.killed}
         cut: Counter[tuple[int, str]] = Counter()
         for seen in self._run.receiver.requests:
@@ -137,7 +137,7 @@ class CrashChecks:
                 if lag > _LAG_SECONDS:
                     yield f"{seen} was answered {lag:.1f} s before its run was killed, and its end was not committed"
         for (run, action), count in cut.items():
-            # Twice, since a disconnect on a reused connection is repeated at once.
+            # Twice, since a request is repeated at once after a disconnect on a reused connection.
             if count > 2 * CONCURRENCY:
                 yield f"run {run}: {count} attempts of {action} at once"
         for action in ("loose", "ordered", "append", "command"):
@@ -145,9 +145,9 @@ class CrashChecks:
             self.counts[f"{action}: interrupted"] = count
 
     def _check_order(self) -> Iterator[str]:
-        """In each lane, events arrive in order."""
+        """The events of each lane arrive in order."""
         lanes: dict[str, list[RecordedRequest]] = {}
-        for seen in sorted(self._run.receiver.requests, key=lambda one: one.run):  # stable: by arrival within a run
+        for seen in sorted(self._run.receiver.requests, key=lambda one: one.run):  # stable: in order of arrival
             if seen.ordered:
                 lanes.setdefault(seen.lane, []).append(seen)
         for lane, arrived in lanes.items():
@@ -158,7 +158,7 @@ class CrashChecks:
                     yield f"{lane}: two deliveries of one event: {after} and {before}"
 
     def _check_appended_lines(self) -> Iterator[str]:
-        """Each line is complete, and each delivery has one line, more only after interruptions."""
+        """Each line is complete. Each delivery has one line, or more after interruptions."""
         content = (self._run.folder / "all.jsonl").read_bytes()
         if not content.startswith(self._run.lines):
             yield "a line that had been read was changed afterwards"
@@ -176,7 +176,7 @@ class CrashChecks:
         yield from self._repeats("append", written)
 
     def _check_commands(self) -> Iterator[str]:
-        """Each command ran to its end, again only after an interruption."""
+        """Each command ran to its end, and was repeated only after an interruption."""
         record = self._run.folder / "record.txt"
         ran: Counter[str] = Counter()
         begun: Counter[str] = Counter()

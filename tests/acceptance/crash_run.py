@@ -1,4 +1,4 @@
-"""Runs a daemon that is killed again and again while events come in, and keeps its answers."""
+"""Kills and restarts a daemon repeatedly while senders post events, and keeps its answers."""
 
 import http.client
 import json
@@ -18,11 +18,12 @@ import apsw
 from tests.acceptance.recording_receiver import RecordingReceiver
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, forked_program
 
-ORDER_KEYS = 8  #: each with one sender, which repeats an event without an answer before it goes on
-CONCURRENCY = 8  #: of each forward
-APPENDED_EVERY, RUN_EVERY = 3, 7  #: one in so many events of a lane appends a line, or runs a command
-_LARGE = 300_000  #: characters of every 39th event, which a kill can tear; a process of its own judges them
-_MAX_BACKLOG = 150  #: deliveries that may wait before the senders pause
+ORDER_KEYS = 8  #: each with one sender, which sends an event until it is answered
+CONCURRENCY = 8  #: the concurrency of each forward
+APPENDED_EVERY, RUN_EVERY = 3, 7  #: every so many events of a lane append a line, or run a command
+#: characters of every 39th event: a kill may interrupt its write, and the process of large requests handles it
+_LARGE = 300_000
+_MAX_BACKLOG = 150  #: the number of waiting deliveries at which the senders pause
 _GRACE = 5  #: seconds
 
 RULES = """
@@ -57,11 +58,11 @@ echo "end $WEBHOOK_ROUTER_DELIVERY_ID $RUN" >>record.txt
 
 @dataclass(slots=True)
 class DaemonRun:
-    """One run of the daemon, and its end."""
+    """A run of the daemon, and its end."""
 
     number: int
-    killed: bool  #: False: stopped
-    ended: float  #: monotonic seconds of the process's end
+    killed: bool  #: whether it was killed; otherwise it was stopped
+    ended: float  #: the monotonic time of the process's end
     code: int
 
 
@@ -69,25 +70,25 @@ class DaemonRun:
 class Answers:
     """The daemon's answers to the senders. Keys are `lane/number`."""
 
-    ids: dict[str, str] = field(default_factory=dict)  #: by key
+    ids: dict[str, str] = field(default_factory=dict)  #: event ids by key
     sent: int = 0
-    copies: int = 0  #: requests answered as duplicates: a kill cut the first answer
-    refused: int = 0  #: 503 answers
+    copies: int = 0  #: the number of answers to duplicates, whose first answer was lost by a kill
+    refused: int = 0  #: the number of 503 answers
     problems: list[str] = field(default_factory=list)
 
 
 class CrashRun:
-    """Runs the daemon several times in one folder; the senders go on from run to run. Call `close` in any case."""
+    """Runs the daemon several times in one folder. The senders continue from run to run. Always call `close`."""
 
     def __init__(self, folder: Path, seed: int, processes: int = 1) -> None:
         self.folder = folder
         self.random = random.Random(seed)
-        self.killed_processes = 0  #: intake processes that were killed while the daemon ran on
+        self.killed_processes = 0  #: intake processes that were killed while the daemon continued
         self._flags = ("--processes", str(processes)) if processes > 1 else ()
         self.receiver = RecordingReceiver()
         self.answers = Answers()
         self.runs: list[DaemonRun] = []
-        self.lines = bytearray()  #: the complete lines that a reader saw in the appended file while it grew
+        self.lines = bytearray()  #: the complete lines that a reader of the growing file saw
         self._rules = folder / "rules.yaml"
         self._rules.write_text(RULES.replace("URL", self.receiver.url))
         self._script = folder / "record.sh"
@@ -104,11 +105,11 @@ class CrashRun:
 
     @property
     def store(self) -> Path:
-        """The database."""
+        """The path of the store."""
         return self.folder / "webhook-router.db"
 
     def run_daemon(self, until: Callable[[], None], *, kill: bool) -> None:
-        """Start the daemon, wait, and kill or stop it."""
+        """Start the daemon, wait for `until`, and kill or stop it."""
         daemon = self._start()
         try:
             until()
@@ -118,7 +119,7 @@ class CrashRun:
             self.answers.problems.append(f"run {len(self.runs)}: a stop exits {code}")
 
     def kill_processes(self, most: int, until: Callable[[], None]) -> None:
-        """Kill up to so many intake processes, one after the other, each followed by `until`."""
+        """Kill up to `most` intake processes, one after the other. After each wait for `until`."""
         for _ in range(most if self._flags else 0):
             until()
             serving = {
@@ -126,12 +127,12 @@ class CrashRun:
                 for line in list(self._daemon.lines)
                 if line["message"] == "intake process serves"
             }
-            with suppress(ProcessLookupError):  # it was killed before, and another one does not serve yet
+            with suppress(ProcessLookupError):  # it was killed before, and its replacement does not serve yet
                 os.kill(serving[self.random.choice(sorted(serving))], signal.SIGKILL)
                 self.killed_processes += 1
 
     def kill_during_start(self, seconds: float) -> None:
-        """Start the daemon, and kill it after some seconds, whether it serves by then or not."""
+        """Start the daemon and kill it after some seconds, whether it already serves or not."""
         number = len(self.runs) + 1
         process = self._serve(PROGRAM, number)
         try:
@@ -143,7 +144,7 @@ class CrashRun:
         self.runs.append(DaemonRun(number, killed=True, ended=time.monotonic(), code=process.returncode))
 
     def start_second_owner(self) -> None:
-        """Start a second daemon on the store of a running one: it must refuse, and change nothing."""
+        """Start a second daemon on the store of a running one. It must refuse to start and change nothing."""
         process = self._serve(forked_program(), 0)
         try:
             if process.wait(PATIENCE_SECONDS) != 3:
@@ -161,7 +162,7 @@ class CrashRun:
         )  # fmt: skip
 
     def wait_for_answers(self, more: int) -> None:
-        """Wait until that many more events are answered."""
+        """Wait until `more` further events are answered."""
         goal = len(self.answers.ids) + more
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.answers.ids) >= goal, PATIENCE_SECONDS), (
@@ -169,7 +170,7 @@ class CrashRun:
             )
 
     def wait_until_settled(self) -> None:
-        """Let the senders finish, each event with an answer; wait until every delivery is settled."""
+        """Let the senders get their last answers, and wait until every delivery is settled."""
         with self._changed:
             self._enough = True
             self._changed.notify_all()
@@ -230,7 +231,7 @@ class CrashRun:
                     self._limit_backlog()
 
     def _next_port(self, unanswered: bool) -> int | None:
-        """The daemon's port, once it listens; None when there is nothing more to send."""
+        """Wait for the daemon and return its port, or None when there is nothing more to send."""
         with self._changed:
             self._changed.wait_for(lambda: self._port is not None or (self._enough and not unanswered))
             return None if self._given_up or (self._enough and not unanswered) else self._port
@@ -241,14 +242,14 @@ class CrashRun:
         return json.dumps({**what, "pad": pad})
 
     def _post(self, connection: http.client.HTTPConnection, key: str, body: str) -> bool:
-        """Send an event; whether the answer says that it is stored."""
+        """Send an event. True if the answer says that it is stored."""
         self.answers.sent += 1
         try:
             connection.request("POST", "/hooks/open", body, {"Content-Type": "application/json", "X-Key": key})
             answer = connection.getresponse()
             content = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError):
-            self._over.wait(0.02)  # the daemon was killed, or doesn't listen yet: send the same event again
+            self._over.wait(0.02)  # the daemon was killed or doesn't listen yet: send the same event again
             return False
         if answer.status == 503:
             self.answers.refused += 1
@@ -263,7 +264,7 @@ class CrashRun:
         return True
 
     def _limit_backlog(self) -> None:
-        """Pause while many deliveries wait: a longer queue makes the test longer, not better."""
+        """Pause while many deliveries wait, since a longer queue only makes the test longer."""
         while (
             2 * len(self.answers.ids) - self.receiver.succeeded > _MAX_BACKLOG
             and not self._enough
@@ -272,7 +273,7 @@ class CrashRun:
             self._over.wait(0.01)
 
     def _read_lines(self) -> None:
-        """Follow the file as a log shipper does: text up to a line end is a line, and is read once."""
+        """Follow the file as a log shipper does: read each complete line once."""
         path = self.folder / "all.jsonl"
         last = False
         while not last:

@@ -1,4 +1,4 @@
-"""Several nodes over one PostgreSQL, senders that keep a ledger of what was answered, and what must be true of it."""
+"""Several nodes that share one PostgreSQL, senders that record all answers, and checks of the result."""
 
 import http.client
 import itertools
@@ -24,14 +24,14 @@ rules:
     actions: [{forward: "URL/sent", order_by: $.lane}]
 """
 
-LEASE = 4.0  #: seconds; short, and long enough for a busy machine to renew
+LEASE = 4.0  #: seconds; short, but long enough for a renewal on a busy machine
 
 
 class Fleet:
-    """Nodes that share a database. Call `close` in any case."""
+    """Nodes that share a database. Always call `close`."""
 
     def __init__(self, folder: Path, server: Server, rules: str, *, port: int | None = None, lease: float = LEASE):
-        """`port`: of what stands between the nodes and the server."""
+        """`port`: the port of a proxy between the nodes and the server."""
         self.folder = folder
         self.server = server
         self.database = server.new_database()
@@ -45,7 +45,7 @@ class Fleet:
 
     @property
     def url(self) -> str:
-        """The store's."""
+        """The URL of the store."""
         return f"postgresql://postgres@127.0.0.1:{self._port}/{self.database}"
 
     def start(
@@ -66,10 +66,10 @@ class Fleet:
         return node
 
     def ask(self, sql: str) -> list[tuple[object, ...]]:
-        """Run one statement, on a connection that stays: a new one costs more than most statements."""
+        """Run one statement. The connection is kept, since a new one costs more than most statements."""
         kept = self._asking
         if kept is not None and not kept.closed and kept.info.port == self.server.port:
-            with suppress(psycopg.OperationalError):  # the server was killed meanwhile
+            with suppress(psycopg.OperationalError):  # the server was killed since the last statement
                 return _rows(kept.execute(sql.encode()))
         if kept is not None:
             kept.close()
@@ -77,17 +77,17 @@ class Fleet:
         return _rows(self._asking.execute(sql.encode()))
 
     def count(self, sql: str) -> int:
-        """The number that a statement gives."""
+        """The number that a statement returns."""
         [(found,)] = self.ask(sql)
         assert isinstance(found, int)
         return found
 
     def unsettled(self) -> int:
-        """How many deliveries wait or run."""
+        """The number of waiting and running deliveries."""
         return self.count("SELECT count(*) FROM webhook_router.delivery WHERE state IN ('pending', 'running')")
 
     def close(self) -> None:
-        """Kill all nodes, and remove the database."""
+        """Kill all nodes and remove the database."""
         for node in self.nodes:
             node.kill()
         if self._asking is not None:
@@ -101,7 +101,7 @@ def _rows(cursor: psycopg.Cursor[tuple[object, ...]]) -> list[tuple[object, ...]
 
 
 class Senders:
-    """Threads that send events to the nodes in turn, each event again until it is answered."""
+    """Threads that send events to the nodes in turn. They send each event until it is answered."""
 
     def __init__(
         self,
@@ -111,12 +111,12 @@ class Senders:
         pause: float = 0.0,
         lanes: str = "lane",
     ) -> None:
-        """`pause`: seconds between two events of a thread; `lanes`: how the keys of its events begin."""
+        """`pause`: seconds between two events of a thread. `lanes`: the beginning of its events' keys."""
         self._nodes = nodes
         self._pause = pause
         self._path = path
-        self.ids: dict[str, str] = {}  #: of answered events, by key
-        self.answers: Counter[int] = Counter()  #: by status; 0: no answer
+        self.ids: dict[str, str] = {}  #: ids of the answered events, by key
+        self.answers: Counter[int] = Counter()  #: number of answers by status; status 0: no answer
         self.problems: list[str] = []
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -125,14 +125,14 @@ class Senders:
             thread.start()
 
     def wait(self, more: int) -> None:
-        """Wait until so many more events are answered."""
+        """Wait until `more` further events are answered."""
         goal, deadline = len(self.ids) + more, time.monotonic() + 2 * PATIENCE_SECONDS
         while len(self.ids) < goal:
             assert time.monotonic() < deadline, f"events are not answered: {self.answers}"
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Get an answer for each event that was begun, and end."""
+        """Wait for the answer to each started event, and end the threads."""
         self._stop.set()
         for thread in self._threads:
             thread.join(2 * PATIENCE_SECONDS)
@@ -176,7 +176,7 @@ class Senders:
 
 
 def ledger_problems(fleet: Fleet, senders: Senders, received: Sequence[str]) -> list[str]:
-    """What is wrong: an answered event that is not stored, not delivered, or delivered more often than tried."""
+    """The errors: answered events that are not stored, not delivered, or delivered more often than attempted."""
     problems = list(senders.problems)
     stored = {str(id_) for (id_,) in fleet.ask("SELECT id FROM webhook_router.event")}
     for key, id_ in senders.ids.items():
@@ -199,7 +199,7 @@ def ledger_problems(fleet: Fleet, senders: Senders, received: Sequence[str]) -> 
 
 
 def samples(node: Daemon) -> dict[str, float]:
-    """The metrics of a node, by name with labels in their order."""
+    """The metrics of a node, by name with ordered labels."""
     found = {}
     for family in text_string_to_metric_families(node.admin("/metrics").body.decode()):
         for one in family.samples:

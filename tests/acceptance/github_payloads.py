@@ -1,4 +1,4 @@
-"""Payloads made for these tests in the form and size of GitHub's, and real ones where they are available."""
+"""Generated payloads in the form and size of GitHub's, and real ones if available."""
 
 import json
 import random
@@ -20,12 +20,12 @@ _ACTIONS = {
     "member": ["added"],
     "repository": ["publicized"],
     "deployment_status": ["created"],
-    "organization": ["member_added"],  # of no repository
+    "organization": ["member_added"],  # an event without a repository
 }
 
 
 def bodies(count: int = 110) -> Iterator[tuple[str, bytes]]:
-    """(event name, body): generated ones, then every real one that is there."""
+    """Pairs of event name and body: generated ones, then all available real ones."""
     dice = random.Random(7)
     names = ["push", "ping", "create", "delete", *_ACTIONS]
     for number in range(count):

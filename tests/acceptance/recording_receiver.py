@@ -1,4 +1,4 @@
-"""A receiver that fails now and then, and records which run of the daemon sent which request, and when."""
+"""A receiver that fails sometimes, and records the time and the daemon run of each request."""
 
 import json
 import threading
@@ -10,23 +10,23 @@ from typing import Any
 
 _SLOW_SECONDS = 0.03
 _PATIENCE_SECONDS = 60.0
-_SUCCEEDS_FROM_ATTEMPT = 4  #: from this attempt on every request is answered 200, so that every delivery succeeds
+_SUCCEEDS_FROM_ATTEMPT = 4  #: this and later attempts are answered 200, so that every delivery succeeds
 
 
 @dataclass(slots=True)
 class RecordedRequest:
-    """One request of an attempt."""
+    """A request of an attempt."""
 
-    run: int  #: the daemon's run that sent it
+    run: int  #: the number of the daemon run that sent it
     delivery: str
-    number: int  #: of the attempt
+    number: int  #: the number of the attempt
     event: str
     ordered: bool
     lane: str
-    place: int  #: of the event in its lane
-    began: float  #: monotonic seconds
-    ended: float | None = None  #: just before the answer, or the hang-up
-    status: int | None = None  #: the answer; None: hung up
+    place: int  #: the place of the event in its lane
+    began: float  #: the monotonic time
+    ended: float | None = None  #: just before the answer or the disconnect
+    status: int | None = None  #: the answer's status, or None after a disconnect
 
     @property
     def succeeded(self) -> bool:
@@ -35,15 +35,15 @@ class RecordedRequest:
 
 
 class RecordingReceiver:
-    """Listens at `url`; `requests` has the requests in the order of arrival. `problems` must stay empty."""
+    """Listens at `url`. `requests` are in the order of arrival. `problems` must stay empty."""
 
     def __init__(self) -> None:
         self.requests: list[RecordedRequest] = []
         self.problems: list[str] = []
         self.succeeded = 0
-        self.max_concurrent = 0  #: most requests at once
-        self.refused: set[tuple[str, int]] = set()  #: lane and number of events that are answered 410
-        self.answering = threading.Event()  #: unset: answers wait
+        self.max_concurrent = 0  #: the largest number of requests at once
+        self.refused: set[tuple[str, int]] = set()  #: lane and place of events that are answered 410
+        self.answering = threading.Event()  #: while it is unset, answers wait
         self.answering.set()
         self._open: dict[tuple[int, str], RecordedRequest] = {}
         self._lanes: dict[tuple[int, str], RecordedRequest] = {}
@@ -61,7 +61,7 @@ class RecordingReceiver:
         self._thread.join()
 
     def begin(self, request: RecordedRequest) -> None:
-        """Record an arrival. A run of the daemon may make one attempt of a delivery at a time, and one of an order key."""
+        """Record an arrival. A daemon run may make one attempt at a time for each delivery and for each order key."""
         with self._lock:
             self.requests.append(request)
             other = self._open.get((request.run, request.delivery))
@@ -76,7 +76,7 @@ class RecordingReceiver:
                 self._lanes[request.run, request.lane] = request
 
     def end(self, request: RecordedRequest, status: int | None) -> None:
-        """Record an end, just before the answer: after the answer the next request may come at once."""
+        """Record an end just before the answer, since the next request may come right after it."""
         with self._lock:
             request.ended, request.status = time.monotonic(), status
             self.succeeded += status == 200
@@ -90,7 +90,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *_: Any) -> None:
-        """Ignore connections that a killed daemon cut."""
+        """Ignore connections that a killed daemon closed."""
 
 
 def _handler(receiver: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
@@ -122,13 +122,13 @@ def _handler(receiver: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     return Handler
 
 
 def _simulated_failure(request: RecordedRequest) -> int | None:
-    """The status to answer, perhaps late; None: hang up. The same attempt always gets the same failure."""
+    """The status of the answer, which may be late, or None for a disconnect. An attempt always fails in the same way."""
     draw = zlib.crc32(f"{request.delivery} {request.number}".encode()) % 100
     if draw < 15:
         time.sleep(_SLOW_SECONDS)

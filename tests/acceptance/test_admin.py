@@ -33,16 +33,16 @@ class Api:
         self.token = token or Path(f"{daemon.store}.token").read_text().strip()
 
     def ask(self, method: str, path: str, content: Any = None, **headers: str) -> Answer:
-        """Ask, with the token."""
+        """Send a request with the token."""
         body = b"" if content is None else json.dumps(content).encode()
         return request(self.port, method, path, body, {"Authorization": f"Bearer {self.token}", **headers})
 
     def raw(self, *lines: str, body: bytes = b"") -> bytes:
-        """The whole answer to these header lines."""
+        """Send these header lines. Return the whole answer."""
         return talk(self, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, close=False)
 
 
-def test_the_token_is_made_once_and_never_shown(start: Start) -> None:
+def test_the_token_is_created_once_and_never_shown(start: Start) -> None:
     first = start(RULES)
     path = Path(f"{first.store}.token")
     token = path.read_text().strip()
@@ -60,7 +60,7 @@ def test_the_token_is_made_once_and_never_shown(start: Start) -> None:
     assert token not in str(first.lines + second.lines)
 
 
-def test_a_token_is_taken_from_a_file_or_the_environment(start: Start, tmp_path: Path) -> None:
+def test_the_token_can_be_set_by_a_file_or_the_environment(start: Start, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("token-of-the-file\n")
     both = {"WEBHOOK_ROUTER_ADMIN_TOKEN": "token-of-the-environment"}
 
@@ -105,7 +105,7 @@ def test_a_reload_returns_the_changes_or_the_problems(start: Start) -> None:
     assert any('"nam"' in problem["message"] for problem in refused.json["problems"])
 
 
-def test_a_target_is_found_by_a_name_with_slashes(start: Start, eventually: Callable[..., Any]) -> None:
+def test_a_target_with_slashes_in_its_name_is_found(start: Start, eventually: Callable[..., Any]) -> None:
     daemon = start(RULES)
     api = Api(daemon)
     daemon.post("/hooks/internal", b"{}")
@@ -147,7 +147,7 @@ def test_smuggled_and_duplicate_headers_are_refused(start: Start) -> None:
         (b"404", ("GET /-/../api/status HTTP/1.1", host, close)),
     ):
         answer = api.raw(*lines)
-        # `//api` is one slash to the server, so that it is the API itself, and closed.
+        # The server reads `//api` as `/api`, which needs the token.
         wanted = b"401" if lines[0].startswith("GET //") else status
         assert answer.split(b" ", 2)[1] == wanted, (lines, answer)
 
@@ -156,14 +156,14 @@ def test_large_bodies_are_refused(start: Start) -> None:
     daemon = start(RULES)
     api = Api(daemon)
     head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {api.token}\r\nContent-Type: application/json\r\n"
-    # waitress has one limit for all paths, and refuses larger bodies with its own message.
+    # waitress has one limit for all paths, and its own message for larger bodies.
     rules = api.raw(f"POST /api/rules/check {head}Content-Length: {16 * 1024**2 + 1}")
     assert rules.startswith(b"HTTP/1.1 413 ")
     answer = api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * (1024**2 + 1)]})
     assert answer.status == 413
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert daemon.wait_for_line("request refused", status=413, reason="size")["listener"] == "admin"
-    # 100,000 ids don't fit into a body; 10,001 are refused by their number.
+    # 100,000 ids don't fit into a body, and 10,001 are above the limit of ids.
     assert api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * 36] * 25_000}).status == 400
 
 
@@ -201,7 +201,7 @@ def test_events_are_accepted_during_a_long_replay(start: Start, receiver: Receiv
     rules = (
         f"sources: {{internal: {{verify: none}}}}\nrules:\n  - name: all\n    actions: [forward: {receiver.url}/x]\n"
     )
-    receiver.answering.clear()  # without answers, every delivery stays pending
+    receiver.answering.clear()  # no answers come, so every delivery stays pending
     daemon = start(rules)
     api = Api(daemon)
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=PATIENCE_SECONDS)
@@ -223,7 +223,7 @@ def test_events_are_accepted_during_a_long_replay(start: Start, receiver: Receiv
     connection.close()
 
     assert set(accepted) == {202}
-    # Running deliveries are skipped, and a second replay at the same time is answered 503.
+    # Running deliveries are skipped. A second replay at the same time is answered 503.
     assert {answer.status for answer in answers} <= {200, 503}
     [done, *_] = [answer.json for answer in answers if answer.status == 200]
     assert done["replayed"] + len(done["skipped"]) >= 584
@@ -240,7 +240,7 @@ def test_a_stop_during_a_request_is_quick_and_logs_no_error(start: Start) -> Non
 
     def hammer() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            while not over.is_set():  # another process may listen on that port later
+            while not over.is_set():  # later another process may listen on that port
                 api.ask("POST", "/api/deliveries/replay", {"all": True, "states": ["dead", "pending"]})
 
     threads = [threading.Thread(target=hammer) for _ in range(6)]

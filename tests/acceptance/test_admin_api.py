@@ -1,4 +1,4 @@
-"""A real daemon's admin listener answers generated requests as its OpenAPI document says.
+"""The admin listener of a real daemon answers generated requests as its OpenAPI document says.
 
 Schemathesis generates valid requests and invalid ones. It runs as a command: its pytest plugin would make each worker
 generate the cases of all operations, even if another worker runs them.
@@ -16,7 +16,7 @@ from router.admin.api.routes import ENDPOINTS
 from tests.conftest import SHARE, THOROUGH, Daemon
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
-PHASES = ["coverage", "fuzzing"] if SHARE == 1 else ["coverage"]  #: the first goes through the document systematically
+PHASES = ["coverage", "fuzzing"] if SHARE == 1 else ["coverage"]  #: the first one is systematic
 EXAMPLES = 6  #: of the second, for each operation, beside some 40 of the first
 SECONDS = 600  #: for some 800 requests, on a slow and busy machine
 CHECKS = (
@@ -25,7 +25,7 @@ CHECKS = (
     "content_type_conformance",
     "response_schema_conformance",
     "unsupported_method",  # is a 405 with Allow
-    "ignored_auth",  # without the token, and with a wrong one
+    "ignored_auth",  # requests without the token and with a wrong token
     "negative_data_rejection",
 )
 RULES = """

@@ -1,4 +1,4 @@
-"""Appended files with several writers, with rotation, and on a full disk."""
+"""Appended files with several writers, with rotations, and on a full disk."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ rules:
 
 
 def _rotate(path: Path, number: int) -> None:
-    """As logrotate does, by turns; what copies and truncates has to hold the file's lock meanwhile."""
+    """Rotate as logrotate does, by renaming and by copying in turn. Copying requires the file's lock."""
     if number % 2:
         path.rename(path.with_name(f"all.{number}"))
         return
@@ -76,7 +76,7 @@ def test_two_daemons_and_a_rotation_can_share_a_file(tmp_path: Path, eventually:
 
     lines = [json.loads(line) for path in shared.iterdir() for line in path.read_text().splitlines()]
     assert len({line["delivery"] for line in lines}) == 2 * 3 * EVENTS
-    assert len(lines) <= 2 * 3 * EVENTS + len(rotations)  # a line that a rotation came upon is written again
+    assert len(lines) <= 2 * 3 * EVENTS + len(rotations)  # a line that was written during a rotation is written again
     assert len(rotations) > 3
 
 
@@ -86,7 +86,7 @@ def _succeeded(daemon: Daemon) -> int:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
+    """The folder of a file system of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -113,7 +113,7 @@ rules:
     line = daemon.wait_for_line("attempt settled", outcome="retry")
     assert line["error"] == "all.jsonl can't be written: No space left on device"
     with (small_disk / "all.jsonl").open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # while no line is being written
+        fcntl.flock(file, fcntl.LOCK_SH)  # at a moment without a running write
         assert all(json.loads(text) for text in file.read().splitlines())
 
     (small_disk / "ballast").unlink()

@@ -1,4 +1,4 @@
-"""The wall clock is set back and forward an hour: nothing is lost, and nothing waits for an hour."""
+"""No delivery is lost or delayed when the wall clock is set back or forward by an hour."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.conftest import Daemon, Receiver
 Wait = Callable[[Callable[[], Any]], Any]
 HOUR = 3600
 
-# The operating system's clock as the daemon sees it: the whole machine's must not be touched.
+# Replaces the clock functions in the daemon, since the tests must not set the machine's clock.
 PROGRAM = """
 import os, sys, time
 real, real_ns = time.time, time.time_ns
@@ -41,7 +41,7 @@ rules:
 
 
 class Clock:
-    """The daemon's clock."""
+    """The wall clock that the daemon sees."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ahead"
@@ -49,11 +49,11 @@ class Clock:
 
     @property
     def env(self) -> dict[str, str]:
-        """Where the daemon looks."""
+        """The environment that makes a daemon use this clock."""
         return {"AHEAD": str(self._path)}
 
     def set(self, ahead: int) -> None:
-        """Seconds that it is ahead of the true time."""
+        """Set the clock `ahead` seconds ahead of the true time."""
         new = self._path.with_suffix(".new")
         new.write_text(str(ahead))
         new.replace(self._path)
@@ -61,13 +61,13 @@ class Clock:
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:
-    """A clock that is right, until it is set."""
+    """A clock with the true time until it is set."""
     return Clock(tmp_path)
 
 
 @pytest.fixture
 def begin(start: Callable[..., Daemon], clock: Clock, receiver: Receiver) -> Callable[[], Daemon]:
-    """Start the daemon by that clock."""
+    """Start the daemon with that clock."""
     return lambda: start(RULES.format(url=receiver.url), env=clock.env, program=(sys.executable, "-c", PROGRAM))
 
 
@@ -84,7 +84,7 @@ def test_a_clock_set_back_an_hour_delays_no_delivery(
     daemon = begin()
     tried = _post(daemon, "tried", "k")
     daemon.wait_for_line("attempt settled", event_id=tried, state="pending")
-    queued = [_post(daemon, "queued") for _ in range(3)]  # one is under way, two were never attempted
+    queued = [_post(daemon, "queued") for _ in range(3)]  # one attempt is running, two deliveries were never attempted
 
     clock.set(-HOUR)
     daemon.wait_for_line("clock was set back; what waited by the old time is due")
@@ -108,7 +108,7 @@ def test_a_clock_set_forward_and_back_loses_no_delivery(
     daemon.wait_for_line("attempt settled", event_id=late, state="pending")
 
     clock.set(HOUR)
-    daemon.wait_for_line("attempt settled", event_id=late, attempt=2)  # half an hour has passed, as it seems
+    daemon.wait_for_line("attempt settled", event_id=late, attempt=2)  # by the clock half an hour has passed
     tried = _post(daemon, "tried")
     daemon.wait_for_line("attempt settled", event_id=tried, state="pending")
     clock.set(0)

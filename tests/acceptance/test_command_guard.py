@@ -1,4 +1,4 @@
-"""A killed daemon leaves no command running, so no command runs twice at the same time."""
+"""The commands of a killed daemon are killed, so that no command runs twice at the same time."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ rules:
     allow_unverified: true
     actions: [{command: ["true"]}]
 """
-# Holds a lock until it and its child have ended, and says so when another run holds it.
+# Holds a lock until it and its child have ended. It reports when another run already holds the lock.
 SCRIPT = f"""#!{sys.executable} -IS
 import fcntl, os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,7 +46,7 @@ signal.pause()
 
 
 def _guards(daemon: int) -> list[int]:
-    """The guards that this daemon started, while it runs."""
+    """The guards that this running daemon has started."""
     found = []
     for process in Path("/proc").iterdir():
         try:
@@ -60,7 +60,7 @@ def _guards(daemon: int) -> list[int]:
 
 
 def _begin(start: Start, eventually: Wait, tmp_path: Path, *flags: str) -> Daemon:
-    """A daemon whose command runs, and holds its lock."""
+    """Start a daemon with a running command that holds its lock."""
     script = tmp_path / "deploy.py"
     script.write_text(SCRIPT)
     script.chmod(0o755)
@@ -78,7 +78,7 @@ def _witness(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes", "2")])
-def test_a_killed_daemon_never_leads_to_a_command_running_twice_at_once(
+def test_no_command_runs_twice_at_once_after_the_daemon_was_killed(
     start: Start, eventually: Wait, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     _begin(start, eventually, tmp_path, *flags).kill()
@@ -90,7 +90,7 @@ def test_a_killed_daemon_never_leads_to_a_command_running_twice_at_once(
     assert _witness(tmp_path) == ["run", "started", "run"]
 
 
-def test_a_killed_guard_is_replaced_and_the_new_one_guards_running_commands(
+def test_a_killed_guard_is_replaced_by_one_that_guards_running_commands(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = _begin(start, eventually, tmp_path)
@@ -124,14 +124,14 @@ def test_commands_wait_until_the_guard_of_a_killed_daemon_has_finished(
     assert _witness(tmp_path) == ["run", "started", "run"]
 
 
-def test_when_all_processes_are_stopped_the_daemon_ends_commands_and_then_the_guard(
+def test_a_stop_of_all_processes_ends_the_commands_before_the_guard(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = _begin(start, eventually, tmp_path, "--grace", "0.1")
     [guard] = _guards(daemon.process.pid)
     holds_lock = [str(link) for link in _links(guard) if link.name == f"{daemon.store.name}.lock"]
 
-    os.kill(guard, signal.SIGTERM)  # as systemd's KillMode=control-group does, at the same moment
+    os.kill(guard, signal.SIGTERM)  # all at once, like systemd with KillMode=control-group
     assert daemon.stop() == 0
 
     eventually(lambda: not Path(f"/proc/{guard}").exists())
@@ -140,7 +140,7 @@ def test_when_all_processes_are_stopped_the_daemon_ends_commands_and_then_the_gu
 
 
 def _links(pid: int) -> list[Path]:
-    """What its descriptors lead to."""
+    """The targets of a process's file descriptors."""
     return [fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir()]
 
 

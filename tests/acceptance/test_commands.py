@@ -1,4 +1,4 @@
-"""Commands that misbehave in every known way, run by a real daemon, leave nothing behind."""
+"""Misbehaving commands of a real daemon leave no processes, descriptors or memory behind."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, forked_program
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
 
-# Name, command as YAML, and how the attempt has to end: outcome, exit code and a part of the error.
+# Name, command in YAML, and the expected end of the attempt: outcome, exit code and a part of the error.
 ODD = [
     ("pipes", "{shell: 'sleep 600 & sleep 600 & echo done'}", "succeeded", 0, ""),
     ("stubborn", "{shell: \"trap '' TERM; sleep 600 & wait; sleep 600\", timeout: 300ms, kill_after: 200ms}", "retry", -9,
@@ -38,7 +38,7 @@ ODD = [
 
 
 def _rules(commands: dict[str, str], more: str = "") -> str:
-    """One rule for each name, run by the payload {"run": name}."""
+    """A rule for each name, which matches the payload {"run": name}."""
     return "sources: {open: {verify: none, max_body: 30MiB}}\nrules:\n" + "".join(
         f"  - {{name: {name}, allow_unverified: true, match: {{headers.X-Run: {name}}}, "
         f"actions: [{{command: {command}{more}}}]}}\n"
@@ -53,7 +53,7 @@ def _run(daemon: Daemon, name: str, body: bytes = b"{}", **fields: Any) -> Any:
 
 
 def _descendants(folder: Path, daemon: int) -> list[str]:
-    """Programs that run in this folder, other than the daemon with this process id."""
+    """The programs that run in this folder, except the daemon with this process id."""
     found = []
     for process in Path("/proc").iterdir():
         try:
@@ -65,7 +65,7 @@ def _descendants(folder: Path, daemon: int) -> list[str]:
 
 
 def _children(pid: int) -> set[str]:
-    """The ids of the children that are not reaped."""
+    """The ids of the children, including zombies."""
     found = set()
     for process in Path("/proc").iterdir():
         try:
@@ -78,18 +78,18 @@ def _children(pid: int) -> set[str]:
 
 
 def _descriptors(pid: int) -> int:
-    """How many are open, without the store's: it opens further connections, up to a bound, when it needs them."""
+    """The number of open descriptors, except those of the store, which opens connections as needed."""
     count = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             count += "webhook-router.db" not in str(descriptor.readlink())
-        except OSError:  # closed meanwhile
+        except OSError:  # it was closed meanwhile
             continue
     return count
 
 
 def _memory(pid: int) -> int:
-    """The most it ever used, KiB."""
+    """The peak memory of a process in KiB."""
     return int(
         next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line).split()[1]
     )
@@ -104,12 +104,12 @@ def test_unusual_commands_end_as_documented_and_leave_no_process(
         (tmp_path / name).chmod(0o755)
     (tmp_path / "folder").mkdir()
     daemon = start(_rules({name: command for name, command, *_ in ODD}))
-    _run(daemon, "deaf")  # the first attempt opens what stays open, and starts the guard of all commands
+    _run(daemon, "deaf")  # the first attempt opens descriptors that stay open, and starts the guard
     before, guard = _descriptors(daemon.process.pid), _children(daemon.process.pid)
     assert len(guard) <= 1
 
     for name, _, outcome, status, error in ODD:
-        # never-reads and deaf get more than any pipe holds.
+        # never-reads and deaf get more input than a pipe holds.
         body = b'"%s"' % (b"x" * (25 * 1024 * 1024)) if name in ("never-reads", "deaf") else b"{}"
         line = _run(daemon, name, body)
         assert (line["outcome"], line.get("status")) == (outcome, status), line
@@ -187,16 +187,16 @@ def test_a_command_inherits_no_signals_secrets_or_descriptors(
     assert not {"TOKEN", "GITHUB_WEBHOOK_SECRET", "BASH_FUNC_ls%%"} & set(shown["env"])
     assert "hush" not in json.dumps(shown)
     assert shown["env"]["PATH"] == os.environ["PATH"]
-    # 0, 1, 2, and what reading them opened.
+    # 0, 1 and 2, and the descriptor of the listing itself.
     assert all(name.startswith(("pipe:", "/proc/")) for name in shown["fds"].values()), shown["fds"]
     assert shown["argv"] == ["a b"]
     assert shown["SigBlk"] == 0
-    # Python ignores two by itself; those from 32 on are the C library's own.
+    # Python itself ignores two signals. The signals from 32 on belong to the C library.
     ignored_by_script = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
     assert shown["SigIgn"] & 0x7FFFFFFF & ~ignored_by_script == 0
     assert shown["group"]
     assert shown["session"]
-    # With SIGCHLD ignored the kernel keeps no exit code, and this would look like success.
+    # If SIGCHLD were ignored, the kernel would keep no exit code, and this would look like a success.
     assert _run(daemon, "fails")["status"] == 7
 
 
@@ -235,7 +235,7 @@ def test_payload_text_is_never_run_as_code(start: Start, tmp_path: Path) -> None
 def test_a_deploy_script_that_stops_the_daemon_and_waits_does_not_loop(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
-    # It waits for the daemon, and the daemon for it: only the end of the grace unties that.
+    # The script waits for the daemon, and the daemon for the script, until the grace period ends.
     rules = _rules({"deploy": "{shell: 'echo run >>runs; kill $PPID; while kill -0 $PPID; do sleep 0.05; done'}"})
     daemon = start(rules, flags=("--grace", "0.3"))
     daemon.post("/hooks/open", b"{}", {"X-Run": "deploy"})
@@ -254,8 +254,8 @@ def test_a_deploy_script_that_stops_the_daemon_and_waits_does_not_loop(
 @pytest.mark.parametrize(
     "shell",
     [
-        "kill $PPID",  # tells it to stop and ends, as `systemctl --no-block restart` does
-        # In a session of its own something may wait for the daemon; it has to be there before the script ends.
+        "kill $PPID",  # requests a stop and ends, like `systemctl --no-block restart`
+        # A process in a session of its own may wait for the daemon. It must start before the script ends.
         'setsid sh -c ": >apart; kill $PPID; while kill -0 $PPID; do sleep 0.05; done; echo back >>runs"'
         " >/dev/null 2>&1 & while [ ! -e apart ]; do sleep 0.05; done",
     ],

@@ -1,4 +1,4 @@
-"""Events answered 202 survive kill -9 and stops. They are delivered in order, by one owner at a time."""
+"""Accepted events survive kill -9 and stops of the daemon. They are delivered in order, by one owner at a time."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.acceptance.crash_checks import CrashChecks
 from tests.acceptance.crash_run import CrashRun
 from tests.conftest import THOROUGH
 
-ROUNDS = 3 * THOROUGH  #: of load that a kill ends; the last ends with a stop
+ROUNDS = 3 * THOROUGH  #: runs under load that end by a kill; the last one ends by a stop
 
 
 @pytest.mark.parametrize(("processes", "rounds"), [(1, ROUNDS), (2, 2)])

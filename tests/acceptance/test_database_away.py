@@ -1,4 +1,4 @@
-"""The database goes away in every way, and comes back: senders get 503, nothing answered is lost, nothing is dead."""
+"""While the database is away senders get 503. When it returns, no accepted event is lost and no delivery is dead."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ Wait = Callable[[Callable[[], Any]], Any]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server that these tests may stop; other tests of this process share the usual one."""
+    """A server that these tests may stop. Other tests of this process share another one."""
     own = Server({"max_connections": "40"}, LARGEST_FILE)
     yield own
     own.remove()
@@ -33,7 +33,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[FaultyProxy]:
-    """What stands between nodes and server."""
+    """A proxy between the nodes and the server."""
     between = FaultyProxy(server.port)
     yield between
     between.close()
@@ -41,7 +41,7 @@ def proxy(server: Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def fleet(tmp_path: Path, server: Server, proxy: FaultyProxy, receiver: Receiver) -> Iterator[Fleet]:
-    """A fleet behind the proxy, without nodes yet."""
+    """A fleet behind the proxy, without nodes."""
     made = Fleet(tmp_path, server, RULES.replace("URL", receiver.url), port=proxy.port)
     yield made
     made.close()
@@ -66,7 +66,7 @@ def _read_only(fleet: Fleet, server: Server, _: FaultyProxy) -> Callable[[], Non
     configure(server, default_transaction_read_only="on")
 
     def back() -> None:
-        # A session with the setting could not change it.
+        # A session with the setting can't change it.
         url = server.url() + "?options=-cdefault_transaction_read_only%3Doff"
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
@@ -100,7 +100,7 @@ FAULTS = {
 }
 
 
-#: what the log says of a fault, with the cure
+#: by fault: the log line, with the cure
 CAUSES = {
     "read-only": "the server is read-only: a standby, or set so",
     "full disk": "Check free disk space",
@@ -118,7 +118,7 @@ def test_senders_get_503_until_the_database_is_back_and_nothing_is_lost(
     back = FAULTS[name](fleet, server, proxy)
     try:
         eventually(lambda: senders.answers[503] >= 5)
-        # Not so small that it fits into a page which is there.
+        # Too large for the free space of an existing page.
         answer = nodes[0].post("/hooks/open", b'["%s"]' % (1500 * b"x"), {"X-Key": "away"})
     finally:
         back()
@@ -176,7 +176,7 @@ def test_nodes_recover_by_themselves_after_a_network_stall_longer_than_the_lease
     eventually(lambda: node.post("/hooks/open", b"{}", {"X-Key": "2"}).status in (200, 202))
 
 
-def test_connecting_to_an_absent_database_is_not_a_busy_loop(
+def test_the_daemon_pauses_between_connection_tries(
     fleet: Fleet, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
 ) -> None:
     node = fleet.start()
@@ -188,10 +188,10 @@ def test_connecting_to_an_absent_database_is_not_a_busy_loop(
         node.post("/hooks/open", b"{}", {"X-Key": "1"})
         time.sleep(0.05)
 
-    # Each of its few threads tries again after pauses that grow.
+    # Each of the few threads retries after growing pauses.
     assert proxy.refused - tried < 30 * (time.monotonic() - began)
     lines = [line["message"] for line in node.lines if line["level"] == "error"]
-    errors = [line for line in lines if line != "event not acknowledged"]  # one for each request
+    errors = [line for line in lines if line != "event not acknowledged"]  # one refused connection for each request
     assert len(errors) < 20, errors
 
 
@@ -264,7 +264,7 @@ def test_a_failover_to_an_asynchronous_standby_loses_only_events_that_it_had_not
         assert ledger_problems(fleet, senders, receiver.ids()) == []
         stored = {id_ for (id_,) in fleet.ask("SELECT id FROM webhook_router.event")}
         assert stored == {*senders.ids.values(), repeated.json["id"]}
-        # The rules that were reloaded are missing as well, and recorded again.
+        # The standby lacks the reloaded rules too. They are recorded again.
         new = hashlib.sha256(fleet.rules.read_bytes()).hexdigest()
         eventually(lambda: fleet.ask("SELECT hash FROM webhook_router.ruleset WHERE retired_at IS NULL") == [(new,)])
 
@@ -283,7 +283,7 @@ def test_a_commit_that_the_standby_may_not_have_is_answered_503(
         stack.callback(fleet.close)
         node = fleet.start()
         assert node.post("/hooks/open", b"{}", {"X-Key": "1"}).status == 202
-        wait_for_standby(primary, synchronous=True)  # there is none, so a commit waits for it
+        wait_for_standby(primary, synchronous=True)  # there is no such standby, so commits wait
 
         deadline = time.monotonic() + PATIENCE_SECONDS
         statuses: list[int] = []
@@ -296,7 +296,7 @@ def test_a_commit_that_the_standby_may_not_have_is_answered_503(
 
 
 def _post_and_cancel(node: Daemon, primary: Server) -> int:
-    """Send an event, and cancel the wait of its commit for the standby."""
+    """Send an event, and cancel its commit's wait for the standby."""
     over = threading.Event()
 
     def cancel() -> None:

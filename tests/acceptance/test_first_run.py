@@ -1,4 +1,4 @@
-"""The first start of the daemon, as a new user sees it."""
+"""The first start of the daemon by a new user."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ ANYONE = "source is not verified: anyone who reaches the listen address may send
 
 @pytest.fixture
 def store_commands(tmp_path: Path) -> StoreCommands:
-    """A folder with nothing in it."""
+    """An empty folder."""
     return StoreCommands(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_serve_without_a_rules_file_suggests_init(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "what\n", "\x04"])
-def test_no_file_is_written_without_a_yes(store_commands: StoreCommands, answer: str) -> None:
+def test_no_file_is_written_without_the_answer_yes(store_commands: StoreCommands, answer: str) -> None:
     code, shown = store_commands.on_a_terminal("serve", answer=answer)
 
     assert code == (130 if answer == "\x04" else 3), shown
@@ -55,7 +55,7 @@ def test_no_file_is_written_without_a_yes(store_commands: StoreCommands, answer:
     assert not list(store_commands.folder.iterdir())
 
 
-def test_a_yes_writes_rules_and_lists_the_next_steps(store_commands: StoreCommands) -> None:
+def test_the_answer_yes_writes_rules_and_lists_the_next_steps(store_commands: StoreCommands) -> None:
     code, shown = store_commands.on_a_terminal("serve", answer="y\ngithub\n")
 
     assert code == 3

@@ -1,4 +1,4 @@
-"""A target's limits hold for all nodes together, also from the reload on that changes them."""
+"""A target's limits hold for all nodes together, also after a reload that changes them."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ def test_limits_changed_by_a_reload_hold_in_the_whole_fleet(
     tried = one.count(_TRIES)
     receiver.answering.clear()
     _send(nodes, 12)
-    # At the receiver may be more: those of a node whose lease was over, on a busy machine, before it could renew.
+    # The receiver may have more: on a busy machine a node's lease may expire before its renewal.
     eventually(lambda: receiver.at_once >= 6 and one.count(_RUNNING) == 6)
 
     text = one.rules.read_text()
@@ -52,7 +52,7 @@ def test_limits_changed_by_a_reload_hold_in_the_whole_fleet(
 
     assert receiver.most_at_once <= 2
     began = [one.at for one in receiver.requests[before:]]
-    # Each node may start one at once. The first may have been on its way for long, on a busy machine.
+    # Each node may start one at once. On a busy machine the first request may arrive late.
     assert max(began) - min(began) >= (25 - 2) / 10 / 2
     assert [_breaker(node) for node in nodes] == ["open", "open"]
     assert one.count(_TRIES) == tried

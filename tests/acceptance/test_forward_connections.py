@@ -1,4 +1,4 @@
-"""A real daemon with client certificates: it takes renewed ones, and stores no secret of theirs."""
+"""Client certificates of a real daemon: renewed ones are used, and no secret is stored."""
 
 import base64
 from collections.abc import Callable
@@ -39,7 +39,7 @@ rules: [{{name: r, actions: [forward: {{target: partner}}]}}]
         daemon.post("/hooks/open", b"{}", JSON)
         eventually(lambda: server.names == ["first"])
 
-        authority.issue("client", ends=timedelta(hours=2))  # the name in the certificate tells it from the first
+        authority.issue("client", ends=timedelta(hours=2))  # recognized by the name in it
         daemon.wait_for_line("rules reloaded")
         daemon.post("/hooks/open", b"{}", JSON)
 

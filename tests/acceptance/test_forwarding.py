@@ -1,4 +1,4 @@
-"""Requests of a real daemon to targets: headers, paths, rates across restarts, endless answers."""
+"""Forwards of a real daemon: headers, paths, rate limits across restarts, and endless answers."""
 
 import json
 import re
@@ -52,13 +52,13 @@ def test_a_rate_limit_holds_across_stops_and_kills(
             assert daemon.post("/hooks/open", b'{"n": 2}', JSON).status == 202
         getattr(daemon, end)()
         daemon = start(tmp_path / "rules.yaml")
-        # The note about waits is written after a look at the due deliveries: an attempt would have been made by then.
+        # The note about waits is written after the due deliveries were examined. By then a wrong attempt would have begun.
         eventually(lambda: any(one["waits_for"] == "rate" for one in deliveries(run, tmp_path)))
 
     assert len(receiver.requests) == 1
 
 
-def test_a_rate_that_a_reload_raises_releases_waiting_deliveries(
+def test_a_reload_that_raises_the_rate_releases_waiting_deliveries(
     start: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     daemon = start(SLOW.format(url=receiver.url, rate="1/h"))
@@ -69,7 +69,7 @@ def test_a_rate_that_a_reload_raises_releases_waiting_deliveries(
 
     start(SLOW.format(url=receiver.url, rate="1000/s"))
 
-    # The kill may interrupt the first attempt: its event is then sent again.
+    # The kill may interrupt the first attempt, which is then repeated.
     eventually(lambda: len(set(receiver.ids())) == 3)
 
 
@@ -91,7 +91,7 @@ def test_lists_status_and_api_show_deliveries_waiting_for_the_rate_limit(
     status = run("status", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout
     assert "waits for" in status
     assert re.search(r"rate, in 5\dm", status)
-    daemon.kill()  # no wait is left without a daemon
+    daemon.kill()  # the waits are gone without a daemon
     [pending] = [one for one in deliveries(run, tmp_path) if one["state"] == "pending"]
     assert (pending["waits_for"], pending["waits_until"]) == (None, None)
 
@@ -207,7 +207,7 @@ def test_a_waiting_delivery_shows_the_rules_of_its_next_attempt(
     assert words in show(run, tmp_path, waiting["id"])
 
 
-def test_headers_that_only_a_proxy_should_set_reach_no_target(
+def test_headers_that_only_a_proxy_should_set_are_not_forwarded(
     start: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     daemon = start(
@@ -223,7 +223,7 @@ rules:
     for _ in range(2):
         daemon.post("/hooks/open", b"{}", {**JSON, **sent, "X-Forwarded-For": "10.0.0.1", "X-Request-Id": "7"})
     eventually(lambda: len(receiver.requests) == 4)
-    assert daemon.stop() == 0  # its log is complete then
+    assert daemon.stop() == 0  # then its log is complete
 
     by_path = {request.path: request.headers for request in receiver.requests}
     assert {"x-webauth-user", "true-client-ip", "x-http-method-override"}.isdisjoint(by_path["/in"])
@@ -236,7 +236,7 @@ rules:
     ]
 
 
-def test_a_value_that_leaves_its_path_is_dead_and_not_shown(
+def test_a_delivery_whose_value_leaves_its_path_is_dead_and_hides_the_value(
     start: Start, receiver: Receiver, run: Run, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = start(
@@ -259,7 +259,7 @@ rules: [{{name: r, actions: [forward: {{target: ci, path: "/build/{{{{ payload.b
 
 @pytest.fixture
 def flooding() -> Iterator[int]:
-    """A target that answers with interim answers only, as fast as they are taken."""
+    """A target that sends interim answers without end, as fast as the client reads them."""
     ended = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.1)

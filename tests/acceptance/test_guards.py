@@ -1,4 +1,4 @@
-"""Senders who try to write to protected files, or to run code."""
+"""Senders can neither write protected files nor run code."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.conftest import PATIENCE_SECONDS, Daemon, forked_program, run_in_proc
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
 
-# (arguments, the sender's text): each ran `touch pwned`, or wrote it into a file, on a machine that has the program.
+# Arguments and text of the sender. Without a check each pair runs `touch pwned` or writes it into a file.
 ATTACKS = {
     "sed": (["sed", "{{ payload.x }}", "rules.yaml"], "1e touch pwned"),
     "sed-wrapped": (["env", "sed", "{{ payload.x }}", "rules.yaml"], "1e touch pwned"),
@@ -60,7 +60,7 @@ def _rules(*actions: dict[str, Any], **more: Any) -> str:
 
 
 def _check(folder: Path, rules: str) -> dict[int, str]:
-    """By rule: what `check` says against it."""
+    """By rule: the errors of `check`."""
     (folder / "rules.yaml").write_text(rules)
     done = run_in_process("check", "--json", "rules.yaml", folder=folder)
     problems = [problem for problem in json.loads(done.stdout) if problem["level"] == "error"]
@@ -80,7 +80,7 @@ def test_senders_text_is_never_run_as_code(tmp_path: Path) -> None:
     assert [name for i, name in enumerate([*ATTACKS, *VARIABLES]) if i not in found] == []
 
 
-def test_with_allow_code_a_rule_may_run_senders_text(start: Start, eventually: Wait, tmp_path: Path) -> None:
+def test_a_rule_with_allow_code_may_run_senders_text(start: Start, eventually: Wait, tmp_path: Path) -> None:
     daemon = start(_rules({"command": ["sed", "-n", "{{ payload.x }}", "rules.yaml"]}, allow_code=True))
 
     daemon.post("/hooks/open", json.dumps({"x": "1w pwned"}).encode())

@@ -1,4 +1,4 @@
-"""Hostile payloads never crash or hang the daemon, and are never answered 500."""
+"""Hostile payloads never crash or block the daemon, and are never answered 500."""
 
 import json
 from collections.abc import Callable

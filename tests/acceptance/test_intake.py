@@ -1,4 +1,4 @@
-"""The intake of a real daemon stores or refuses each request, also when the disk is full, rules change, or the process is killed."""
+"""The intake of a real daemon stores or refuses each request, also with a full disk, during reloads and after kills."""
 
 import hmac
 import http.client
@@ -32,7 +32,7 @@ rules: [{name: all, match: {$.n: {exists: true}}, actions: [append: all.jsonl]}]
 
 
 def _stored(daemon: Daemon) -> set[str]:
-    """The ids of every event in the store of a daemon that has stopped."""
+    """The ids of all events in the store of a stopped daemon."""
     with sqlite3.connect(daemon.store) as connection:
         found = {str(id_) for (id_,) in connection.execute("SELECT id FROM event")}
     connection.close()
@@ -41,17 +41,17 @@ def _stored(daemon: Daemon) -> set[str]:
 
 @dataclass
 class Sender:
-    """Posts on one connection after the other until it is told to stop, or the connection is refused."""
+    """Posts on one connection after the other until it is stopped or a connection is refused."""
 
     port: int
     headers: Callable[[bytes], dict[str, str]] = lambda _: {}
     path: str = "/hooks/open"
     over: threading.Event = field(default_factory=threading.Event)
     answers: list[Answer] = field(default_factory=list)
-    unanswered: int = 0  #: requests that were sent on an open connection, and that got no answer
+    unanswered: int = 0  #: requests on open connections that got no answer
 
     def run(self) -> None:
-        """Until the end."""
+        """Post until the end."""
         while not self.over.is_set():
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
             try:
@@ -103,11 +103,11 @@ def test_a_stop_under_load_answers_every_sender_and_stores_every_accepted_event(
 
     answers = [answer for sender in senders for answer in sender.answers]
     assert {answer.status for answer in answers} == {202}
-    assert {answer.json["id"] for answer in answers} == _stored(daemon)  # every stored event was answered
-    # A request that was being written while its idle connection was closed was not received; its sender repeats it.
-    # Nearly all have one under way at each time: a stop that cuts them would leave nearly all without an answer.
+    assert {answer.json["id"] for answer in answers} == _stored(daemon)  # so every stored event was answered
+    # The daemon may close an idle connection while a request is being written. Its sender would repeat it.
+    # Most senders wait for an answer at any time. A stop without answers would leave most of them unanswered.
     assert sum(sender.unanswered for sender in senders) <= len(senders) // 2
-    assert took < 30  # which is far less than the grace
+    assert took < 30  # far less than the grace period
 
 
 def test_a_kill_under_load_keeps_every_accepted_event(start: Start, eventually: Wait) -> None:
@@ -132,7 +132,7 @@ def test_intake_refuses_on_a_full_disk_and_recovers_by_itself(start: Start, even
 
     full = b'{"n": "full", "pad": "%s"}' % (b"x" * 50_000)
     refused = [daemon.post("/hooks/open", full) for _ in range(5)]
-    # A small commit may still find room, and the store is ready until the next one fails.
+    # A small commit may still fit. Then the store is ready until the next one fails.
     eventually(lambda: daemon.post("/hooks/open", full).status == 503 and daemon.admin("/-/ready").status == 503)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     healed = eventually(lambda: (answer := daemon.post("/hooks/open", b'{"n": 1}')).status == 202 and answer)
@@ -153,7 +153,7 @@ def test_a_large_body_that_fills_the_disk_is_refused_and_the_connection_closed(s
     pid, unlimited = daemon.process.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (716_800, resource.RLIM_INFINITY))  # of the temporary file
 
-    answer = talk(daemon, head % len(body) + body, close=False)  # which ends once the daemon has closed
+    answer = talk(daemon, head % len(body) + body, close=False)  # returns after the daemon has closed the connection
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
 
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -178,12 +178,12 @@ def test_intake_refuses_while_the_store_is_locked_and_recovers_by_itself(start: 
 
     assert {answer.status for answer in refused} == {503}
     assert {answer.headers["Retry-After"] for answer in refused} == {"5"}
-    assert took < 50  # a few seconds where the machine is free; without a bound they would wait for ever
+    assert took < 50  # some seconds on an idle machine; without a limit they would wait for ever
     assert healthy == 200
     eventually(lambda: daemon.post("/hooks/open", b'{"n": 1}').status == 202)
     assert daemon.stop() == 0
     with sqlite3.connect(daemon.store) as store:
-        # An event whose sender was answered 503 during its commit may be stored, but then completely.
+        # An event that was answered 503 during its commit may be stored, but only completely.
         halves = store.execute("SELECT count(*) FROM event WHERE seq NOT IN (SELECT event FROM delivery)").fetchone()
     store.close()
     assert halves == (0,)
@@ -302,7 +302,7 @@ def test_credentials_are_neither_stored_nor_logged(
     forwarded = str([(one.path, one.headers, one.body) for one in receiver.requests])
     said = str([(one.headers, one.body) for one in accepted + wrong + shaken]) + str(answer) + str(daemon.lines)
     for planted in (PLANTED, basic.partition(" ")[2], PLANTED.encode().hex()):
-        # A command gets the daemon's environment only where it is listed.
+        # A command gets only listed variables of the daemon's environment.
         assert planted.encode() not in written
         assert planted not in forwarded + said
     assert not (tmp_path / "leaked.jsonl").exists()

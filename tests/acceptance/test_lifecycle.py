@@ -1,4 +1,4 @@
-"""How the daemon starts, refuses to start, isolates targets, and stops."""
+"""The daemon starts or refuses to start, isolates targets, and stops."""
 
 import fcntl
 import os
@@ -31,7 +31,7 @@ def _one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_rules_file_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_rules_file_is_one_clear_line(run: Run, tmp_path: Path) -> None:
     _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "there is no file")
 
 
@@ -41,7 +41,7 @@ def test_a_broken_rules_file_lists_its_problems(run: Run, tmp_path: Path) -> Non
     _one_clear_line(run("serve", cwd=tmp_path), "rules.yaml:1:23:", 'did you mean "none"?', "rules.yaml:2:9:")
 
 
-def test_an_unwritable_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+def test_the_error_for_an_unwritable_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
 
     for store in ("nowhere/x.db", "/dev/null/x.db", "."):
@@ -56,11 +56,11 @@ def test_the_error_for_a_file_that_is_not_a_store_is_one_clear_line(run: Run, tm
     assert (tmp_path / "x.db").read_text().startswith("this is no database")
 
 
-def test_a_damaged_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     SqliteStore(tmp_path / "x.db").close()
     with (tmp_path / "x.db").open("r+b") as file:
-        file.seek(4096)  # the first page stays, by which it is known for a store
+        file.seek(4096)  # the first page stays, so that the file is still recognized as a store
         file.write(b"\xff" * 16_384)
 
     done = run("serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store", "sqlite:x.db", cwd=tmp_path)
@@ -76,7 +76,7 @@ def test_a_damaged_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
         assert "malformed; `webhook-router store check` tells what is wrong" in done.stderr
 
 
-def test_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run, tmp_path: Path) -> None:
+def test_the_error_for_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run, tmp_path: Path) -> None:
     daemon = start(RULES)
 
     done = run("serve", daemon.rules, "--listen", "127.0.0.1:0", "--store", f"sqlite:{daemon.store}", cwd=tmp_path)
@@ -86,7 +86,7 @@ def test_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--admin"])
-def test_a_taken_port_is_one_clear_line(run: Run, tmp_path: Path, flag: str) -> None:
+def test_the_error_for_a_port_in_use_is_one_clear_line(run: Run, tmp_path: Path, flag: str) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -122,7 +122,7 @@ def test_the_admin_listener_says_healthy_and_ready(start: Callable[..., Daemon])
 def test_the_daemon_is_not_ready_as_soon_as_a_stop_begins(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
     with socket.create_connection(("127.0.0.1", daemon.port)) as sender:
-        # Half a request, for which a stop waits some seconds before the deliveries are stopped.
+        # An incomplete request. A stop waits some seconds for it before it stops the deliveries.
         head = b"POST /hooks/open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
         sender.sendall(head)
         assert sender.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -147,7 +147,9 @@ def test_the_store_files_are_private_to_the_owner(start: Callable[..., Daemon]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_drains_and_exits_0(start: Callable[..., Daemon], eventually: Wait, number: int, tmp_path: Path) -> None:
+def test_a_stop_finishes_running_attempts_and_exits_with_0(
+    start: Callable[..., Daemon], eventually: Wait, number: int, tmp_path: Path
+) -> None:
     daemon = start(RULES)
     ids = [daemon.post("/hooks/open", b"{}").json["id"] for _ in range(20)]
 
@@ -167,7 +169,8 @@ def test_a_signal_to_any_thread_stops_the_daemon(start: Callable[..., Daemon], n
     others = sorted(threads - {daemon.process.pid})
     assert others
 
-    os.kill(others[0], number)  # as the kernel may choose; a thread's id leads it there. The oldest one lives longest
+    # The kernel may choose any thread for a signal. The id of a thread directs it there. The oldest one lives longest.
+    os.kill(others[0], number)
 
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
 
@@ -182,7 +185,7 @@ def test_repeated_signals_are_all_handled(start: Callable[..., Daemon]) -> None:
     daemon.wait_for_line("stopping", signal="SIGTERM")
 
 
-def test_a_stop_takes_a_bounded_time_with_a_slow_target(
+def test_a_stop_takes_a_limited_time_with_a_slow_target(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
 ) -> None:
     rules = f'sources: {{open: {{verify: none}}}}\nrules: [{{name: slow, actions: [forward: "{receiver.url}/hang"]}}]\n'
@@ -199,7 +202,7 @@ def test_a_stop_takes_a_bounded_time_with_a_slow_target(
     assert {request.headers["webhook-attempt"] for request in receiver.requests} == {"1", "2"}
 
 
-def test_a_command_that_outlives_the_grace_is_ended_with_its_children(
+def test_a_command_that_outlives_the_grace_period_is_killed_with_its_children(
     start: Callable[..., Daemon], eventually: Wait, tmp_path: Path
 ) -> None:
     (tmp_path / "slow.sh").write_text("sleep 600 &\necho $! >child.pid\nwait\n")
@@ -219,7 +222,7 @@ def test_a_command_that_outlives_the_grace_is_ended_with_its_children(
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # it ended before the look, or during it
+    except OSError:  # it ended before or during the check
         return False
 
 
@@ -264,7 +267,7 @@ rules:
     assert len({request.headers["idempotency-key"] for request in receiver.requests}) == 1
 
 
-def test_commands_can_be_forbidden_from_outside_the_file(run: Run, tmp_path: Path) -> None:
+def test_a_flag_of_serve_can_forbid_commands(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(
         "sources: {open: {verify: none}}\nrules: [{name: c, allow_unverified: true, actions: [command: [/bin/true]]}]\n"
     )
@@ -371,7 +374,7 @@ def test_the_daemon_runs_when_nobody_reads_its_log(eventually: Wait, tmp_path: P
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["check", "rules.yaml"], ["--help"]])
-def test_output_that_cannot_be_written_is_one_clear_line(tmp_path: Path, arguments: list[str]) -> None:
+def test_the_error_for_output_that_can_not_be_written_is_one_clear_line(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The log of a real daemon: one line for an event, one for an attempt, linked by ids."""
+"""The log of a real daemon has one line for each event and each attempt, linked by ids."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_the_log_of_an_event_can_be_followed_by_its_id(
     daemon.wait_for_line("attempt settled", event_id=event, action="append")
     assert daemon.stop() == 0
 
-    lines = sorted(_of(daemon, event), key=lambda line: line["message"] != "event received")  # told by two threads
+    lines = sorted(_of(daemon, event), key=lambda line: line["message"] != "event received")  # two threads log them
     assert [line["message"] for line in lines] == ["event received"] + ["attempt settled"] * 4
     forwards = [line for line in lines if line.get("action") == "forward"]
     assert [(line["attempt"], line["state"], line["status"]) for line in forwards] == [
@@ -84,9 +84,7 @@ def test_an_unmatched_event_is_logged_in_one_line(start: Start) -> None:
     assert "trace_id" not in first | second | third
 
 
-def test_an_attempt_of_a_killed_daemon_is_logged_by_the_next(
-    start: Start, receiver: Receiver, eventually: Wait
-) -> None:
+def test_the_next_daemon_logs_an_attempt_of_a_killed_one(start: Start, receiver: Receiver, eventually: Wait) -> None:
     daemon = start(RULES.replace("URL", receiver.url))
     event = _post(daemon, "hang")
     eventually(lambda: receiver.ids("/hang"))

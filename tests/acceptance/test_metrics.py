@@ -1,4 +1,4 @@
-"""The metrics of a real daemon are exact to the last request, and contain no secret."""
+"""The metrics of a real daemon count every request exactly, and contain no secret."""
 
 import hmac
 import json
@@ -43,7 +43,7 @@ rules:
 
 
 class Scrape:
-    """One look at /metrics."""
+    """One scrape of /metrics."""
 
     def __init__(self, daemon: Daemon) -> None:
         answer = daemon.admin("/metrics")
@@ -53,7 +53,7 @@ class Scrape:
         self.samples = [sample for family in parse(self.text) for sample in family.samples]
 
     def series(self, name: str, **labels: str) -> Series:
-        """The series of a metric with these labels, those at zero left out."""
+        """The series of a metric with these labels, except those at zero."""
         found = [sample for sample in self.samples if sample.name == f"webhook_router_{name}"]
         return {
             tuple(sorted(sample.labels.items())): sample.value
@@ -62,7 +62,7 @@ class Scrape:
         }
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """A metric's values by some of its labels, in this order."""
+        """The values of a metric by some of its labels, in the given order."""
         found: dict[tuple[str, ...], float] = {}
         for key, value in self.series(name).items():
             values = tuple(dict(key)[label] for label in labels)
@@ -70,7 +70,7 @@ class Scrape:
         return found
 
     def one(self, name: str, **labels: str) -> float:
-        """The only value with these labels; zero when there is none."""
+        """The only value with these labels, or zero."""
         return sum(self.series(name, **labels).values())
 
 
@@ -81,7 +81,7 @@ def signed(body: bytes, key: str = KEY) -> dict[str, str]:
 
 
 def send_one_of_each(daemon: Daemon) -> None:
-    """A request for each answer."""
+    """Send one request for each kind of answer."""
     written = json.dumps({"go": "write", "id": 1, "word": "planted-payload"}).encode()
     sent = [
         ("/hooks/open?q=planted-query", written, {}, "POST", 202),
@@ -176,7 +176,7 @@ def test_metrics_contain_no_request_data_or_secret(start: Start, receiver: Recei
     assert str(daemon.rules.parent) not in text
 
 
-def test_reloads_are_counted_and_dated(start: Start, receiver: Receiver, eventually: Wait) -> None:
+def test_reloads_are_counted_with_their_time(start: Start, receiver: Receiver, eventually: Wait) -> None:
     daemon = start(RULES.format(url=receiver.url), env={"KEY": KEY})
     before = Scrape(daemon)
     assert before.series("reloads_total") == {}

@@ -1,4 +1,4 @@
-"""A node is lost while others go on: what it knew of pauses, breakers and orders still holds."""
+"""A node is lost while others continue: pauses, breakers and orders stay valid."""
 
 import json
 import random
@@ -36,7 +36,7 @@ rules:
 """
 
 
-def test_other_nodes_keep_a_lost_nodes_pause_and_breaker_and_report_its_loss_once(
+def test_other_nodes_keep_the_pause_and_breaker_of_a_lost_node_and_report_it_once(
     fleet: Start, receiver: Receiver, run: Callable[..., Any], eventually: Wait, tmp_path: Path
 ) -> None:
     one = fleet(HELD)
@@ -78,7 +78,7 @@ def _lost(nodes: list[Daemon]) -> list[str]:
 
 
 def _breaker_is_open(node: Daemon) -> bool:
-    # Between two tests of the target it is half open.
+    # Between two probes of the target it is half open.
     found = samples(node)
     return found['webhook_router_breaker_state{state="closed",target="down"}'] == 0
 
@@ -109,12 +109,12 @@ def test_replays_keep_the_order_of_each_key_across_nodes_and_a_takeover(
     before = len(receiver.requests)
 
     _replay_at_once(one, 2)
-    eventually(lambda: len(receiver.requests) == before + LANES)  # the first of each lane, on some of the nodes
+    eventually(lambda: len(receiver.requests) == before + LANES)  # the first delivery of each lane
     [process] = one.ask(_SOME_RUNNER)[0]
     runner = next(node for node in nodes if node.process.pid == process)
     hung = one.count(f"SELECT count(*) FROM webhook_router.delivery WHERE state = 'running' AND node = ({_ITS_NODE})")
     runner.kill()
-    eventually(lambda: len(receiver.requests) >= before + LANES + hung)  # made again by others
+    eventually(lambda: len(receiver.requests) >= before + LANES + hung)  # other nodes repeat them
     receiver.answering.set()
     eventually(lambda: one.unsettled() == 0)
 
@@ -124,7 +124,7 @@ def test_replays_keep_the_order_of_each_key_across_nodes_and_a_takeover(
         wanted = [id_ for (id_,) in one.ask(_LANE.format(lane=lane))]
         of_lane = [id_ for id_ in arrived if id_ in wanted]
         assert list(dict.fromkeys(of_lane)) == wanted
-        assert of_lane == sorted(of_lane, key=wanted.index)  # what was made again came before the next one
+        assert of_lane == sorted(of_lane, key=wanted.index)  # the repeated attempt came before the next delivery
     assert len(arrived) >= LANES * EACH + hung
 
 
@@ -140,7 +140,7 @@ WHERE d.order_key = '[{lane}]' ORDER BY coalesce(d.place, d.seq)
 
 
 def _replay_at_once(fleet: Fleet, operators: int) -> None:
-    """Several operators replay all dead deliveries, each its part, one by one and in any order."""
+    """Several operators replay all dead deliveries. Each replays a part, one by one and in any order."""
     with closing(PostgresOperatorStore(parse_url(fleet.url))) as store:
         ids = [delivery.id for delivery in store.deliveries(Filter((State.DEAD,)))]
     random.Random(1).shuffle(ids)

@@ -1,4 +1,4 @@
-"""Several nodes over one PostgreSQL: nothing answered is lost, whatever is killed, frozen or cut off."""
+"""Several nodes over one PostgreSQL lose no accepted event when one is killed, frozen or disconnected."""
 
 import itertools
 import os
@@ -149,11 +149,11 @@ def test_a_pause_by_command_reaches_every_node(fleet: Start, receiver: Receiver,
     assert held == [(True,), (True,)]
 
 
-def test_copies_of_an_event_on_all_nodes_at_once_are_one_event(fleet: Start, receiver: Receiver) -> None:
+def test_duplicates_on_all_nodes_at_once_are_one_event(fleet: Start, receiver: Receiver) -> None:
     one = fleet()
     nodes = [one.start(), one.start(), one.start()]
 
-    # Each sender sends the same keys, to another node first.
+    # All senders send the same keys, each to another node first.
     senders = [Senders(lambda n=n: nodes[n:] + nodes[:n], threads=2) for n in range(3)]  # type: ignore[misc]
     for sender in senders:
         sender.wait(20)
@@ -191,7 +191,7 @@ def test_nodes_with_clocks_an_hour_apart_work_as_usual(
     )
 
 
-def test_one_attempt_at_a_time_in_the_fleet_at_a_target_with_concurrency_1(
+def test_the_whole_fleet_makes_one_attempt_at_a_time_with_concurrency_1(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     one = fleet("targets: {hook: {url: URL, concurrency: 1}}\n" + RULES.replace('"URL/sent"', "{target: hook}"))
@@ -236,14 +236,14 @@ def test_a_node_with_an_older_rules_file_delivers_by_the_newer_rules_of_the_flee
 
     again.wait_for_line("the rules file here is older than the fleet's; deliveries go by the fleet's rules")
     assert newer.stop() == 0
-    # The first that notices makes its rules the fleet's; they are the other's, too.
+    # The node that notices the change first makes its rules those of the fleet. The other node has the same rules.
     eventually(lambda: any(line["message"] == _RULES_OF_NOBODY for node in (older, again) for line in node.lines))
 
 
-def test_rules_reloaded_by_one_node_become_the_rules_of_the_fleet_and_stay_so(
+def test_rules_that_one_node_reloads_become_and_stay_the_rules_of_the_fleet(
     fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
-    one = fleet(lease=30)  # so that it is long until a node renews its own
+    one = fleet(lease=30)  # so that nodes renew their leases late
     newer_file = tmp_path / "newer.yaml"
     newer_file.write_text(one.rules.read_text())
     newer, older = one.start("--roles", "intake", rules=newer_file), one.start()
@@ -261,7 +261,7 @@ def test_rules_reloaded_by_one_node_become_the_rules_of_the_fleet_and_stay_so(
     assert _RULES_OF_NOBODY not in [line["message"] for line in older.lines]
 
 
-def test_a_rolling_restart_under_load_repeats_and_loses_nothing(
+def test_a_rolling_restart_under_load_loses_and_repeats_nothing(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     one = fleet()
@@ -280,7 +280,7 @@ def test_a_rolling_restart_under_load_repeats_and_loses_nothing(
     assert one.count("SELECT max(tries) FROM webhook_router.delivery") == 1
 
 
-# The version before: it knows all steps of the schema but the newest. What else differed in it, nobody can tell here.
+# Stands for the earlier version: it lacks the newest step of the schema. Its other differences are not simulated.
 OLDER_PROGRAM = """
 import sys
 from router.store.postgres import schema
@@ -301,7 +301,7 @@ def test_a_rolling_upgrade_under_load_migrates_to_the_newest_schema(
 
     serving.append(one.start())
     assert one.ask("SELECT version FROM webhook_router.meta") == [(newest_version(),)]
-    senders.wait(20)  # the older one goes on beside it
+    senders.wait(20)  # the older one continues beside it
     before = one.count("SELECT count(*) FROM webhook_router.node")
     old = serving.pop(0)
     assert old.stop() == 0
@@ -318,7 +318,7 @@ def test_a_node_works_beside_one_with_the_next_schema_and_not_beside_a_later_one
     fleet: Start, receiver: Receiver, eventually: Wait, run: Run
 ) -> None:
     one = fleet()
-    # What the next version's migration does: it adds, and counts up.
+    # Like the migration of the next version: it adds a column and increments the version.
     older = one.start()
     one.ask("ALTER TABLE webhook_router.event ADD COLUMN further text")
     one.ask("ALTER TABLE webhook_router.delivery ADD COLUMN further text")
@@ -335,7 +335,7 @@ def test_a_node_works_beside_one_with_the_next_schema_and_not_beside_a_later_one
     assert "has schema version" in refused.stderr
 
 
-def test_nodes_behind_a_pooler_in_transaction_mode(
+def test_nodes_work_behind_a_pooler_in_transaction_mode(
     fleet: Start, postgres_server: Server, receiver: Receiver, eventually: Wait, run: Run
 ) -> None:
     pooler = TransactionPooler(postgres_server.port)
@@ -374,9 +374,7 @@ rules:
 """
 
 
-def test_the_node_that_received_an_event_makes_the_first_attempt_and_answers_with_it(
-    fleet: Start, eventually: Wait
-) -> None:
+def test_the_node_that_received_an_event_makes_the_first_attempt_and_answers(fleet: Start, eventually: Wait) -> None:
     one = fleet(ANSWERS)
     nodes = [one.start(), one.start(), one.start()]
     others = [one.start("--roles", "intake"), one.start("--actions", "forward")]
@@ -390,7 +388,7 @@ def test_the_node_that_received_an_event_makes_the_first_attempt_and_answers_wit
     def hears(node: Daemon) -> bool:
         return ask(node) == b"script\n{}"
 
-    for node in nodes:  # once it has its part of the twelve slots
+    for node in nodes:  # after it has got its share of the twelve slots
         eventually(partial(hears, node))
     answers = [ask(nodes[number % 3], f"own-{number}") for number in range(30)]
     copy = nodes[1].post("/hooks/open", b"{}", {"X-Key": "own-0"})

@@ -1,4 +1,4 @@
-"""latest_by and once_by in a real daemon: what is made, and what lists, API, metrics, log and `tail` say of the rest."""
+"""latest_by and once_by in a real daemon: made and skipped deliveries in lists, API, metrics, log and `tail`."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ rules:
 
 
 def lines(path: Path) -> list[str]:
-    """What was appended."""
+    """The appended lines."""
     return path.read_text().split() if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""An operator's commands beside a real daemon, and while it is stopped."""
+"""An operator's commands, beside a running daemon and while it is stopped."""
 
 import json
 import re
@@ -27,11 +27,11 @@ rules:
         retry: {{initial: 1h, max: 1h, jitter: 0}}
         order_by: $.key
 """
-PROMPT_SECONDS = 20.0  #: a commit is noticed within 0.2 s; the rest is for a slow and busy machine
+PROMPT_SECONDS = 20.0  #: a commit is noticed within 0.2 s; a slow and busy machine needs longer
 
 
 class Operator:
-    """The command line on one daemon's store."""
+    """Runs commands on the store of a daemon."""
 
     def __init__(self, run: Run, daemon: Daemon) -> None:
         self._run = run
@@ -46,23 +46,23 @@ class Operator:
         return done
 
     def json(self, *arguments: str) -> Any:
-        """A command's JSON."""
+        """Run a command with --json. Return its value."""
         return json.loads(self(*arguments, "--json").stdout)
 
     def states(self) -> list[str]:
-        """The state of every delivery, in the order planned."""
+        """The states of all deliveries, in the order of planning."""
         return [d["state"] for d in reversed(self.json("deliveries", "list", "--limit", "5000"))]
 
 
 def rules(receiver: Receiver, path: str = "/x") -> str:
-    """The rules' text."""
+    """The text of the rules."""
     return RULES.format(url=receiver.url, path=path).replace(
         f'url: "{receiver.url}", path: {path}', f'url: "{receiver.url}{path}"'
     )
 
 
 def post(daemon: Daemon, source: str = "in", **payload: Any) -> str:
-    """Send one event; its id."""
+    """Send an event. Return its id."""
     answer = daemon.post(f"/hooks/{source}", json.dumps({"go": True, **payload}).encode())
     assert answer.status == 202, answer.body
     return str(answer.json["id"])
@@ -214,7 +214,7 @@ def test_many_dead_deliveries_are_replayed_by_a_filter_while_events_come_in(
     assert operate("store", "check").stdout.endswith("the store is sound\n")
 
 
-def test_a_backup_of_a_busy_daemon_holds_every_accepted_event(
+def test_a_backup_of_a_busy_daemon_has_every_accepted_event(
     start: Start, run: Run, receiver: Receiver, tmp_path: Path
 ) -> None:
     daemon = start(rules(receiver))
@@ -240,7 +240,7 @@ def test_status_reports_a_running_daemon(start: Start, run: Run, eventually: Wai
     daemon.wait_for_line("rules not reloaded; the running rules stay", after)
 
     def status() -> Any:
-        """What status says, once no attempt is under way any more."""
+        """Wait until no attempt is running. Return the output of `status`."""
         found = operate.json("status")
         told = "nonne" in str(found["rules"].get("drift")) and found["breakers"]
         return told and [target["due"] for target in found["targets"]] == [30] and found

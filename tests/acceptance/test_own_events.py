@@ -1,4 +1,4 @@
-"""A real daemon tells of itself: a dead delivery, a target that is down, a reload; and it never tells of its telling."""
+"""Own events of a real daemon: dead deliveries, targets that are down, reloads. Failures of their own make none."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ unmatched: [append: unmatched.jsonl]
 
 
 def _own(folder: Path) -> list[dict[str, Any]]:
-    """The payloads of own events in the store, in order."""
+    """The payloads of the own events in the store, in order."""
     with closing(open_operator_store(folder / "webhook-router.db")) as store:
         return [json.loads(event.body) for event in reversed(store.events()) if event.source == SOURCE]
 
@@ -48,7 +48,7 @@ def test_the_first_dead_delivery_is_reported_at_once_and_later_ones_are_gathered
         daemon.post("/hooks/shop", body, JSON)
 
     eventually(lambda: len([one for one in daemon.lines if one.get("state") == "dead"]) == 4)
-    eventually(lambda: len(receiver.requests) == 2)  # delivery.dead, and target.down after the second failure
+    eventually(lambda: len(receiver.requests) == 2)  # delivery.dead, then target.down after the second failure
     daemon.stop()
 
     told = {one["kind"]: one for one in _own(tmp_path)}
@@ -73,7 +73,7 @@ def test_a_failing_delivery_of_a_notice_causes_no_further_notice(
 
     daemon.post("/hooks/shop", b"{}", JSON)
 
-    # The order's delivery dies, which is told, or its target is down, too; what tells of it dies as well.
+    # Own events report that the order's delivery is dead or its target is down. Their deliveries become dead too.
     dead = eventually(
         lambda: (
             (found := [one for one in daemon.lines if one.get("state") == "dead" and one["rule"] == "tell"]) and found

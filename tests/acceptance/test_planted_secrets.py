@@ -1,5 +1,5 @@
-"""Secrets, payloads and queries are planted everywhere, everything goes wrong, and none of it is found where it must
-not be: log, standard error, answers to senders, metrics, the admin listener, `status`, and, of secrets, the store."""
+"""Secrets, payloads and queries with a marker are sent and fail in every way. No marker may appear in the log, standard
+error, answers to senders, metrics, the admin listener or `status`, and no secret in the store."""
 
 import base64
 import json
@@ -24,18 +24,18 @@ from tests.intake.signed_requests import sign, whsec
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
 
-# Every marker has this in it: what has it and is not allowed to be there has leaked. Long enough to be no accident.
+# A part of every marker. A text that contains it has leaked. It is too long to appear by chance.
 MARK = "pl4ntedmark"
-# What of the admin listener is there to show an event, an answer or the rules; all else is searched for any marker.
+# Paths of the admin listener that show an event, an answer or the rules. All others may contain no marker.
 SHOWING = ("/api/rules", "/api/events/{id}", "/api/deliveries/{id}", "/api/rules/check", "/api/rules/test")
 
-#: By environment name. Those of one word are credentials of senders, the others go out with the actions.
+#: By variable name. Names of one word are credentials of senders. The others are sent by actions.
 SECRETS = {
     name: f"{MARK}-secret-{name.lower()}"
     for name in ("GITHUB", "GITLAB", "STRIPE", "SLACK", "SHOPIFY", "TWILIO", "HMAC", "BASIC", "BEARER", "TOKEN", "QUERY")
 } | {
     "STANDARD": whsec(f"{MARK}-secret-standard"),
-    "DISCORD": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",  # RFC 8032, section 7.1: no secret
+    "DISCORD": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",  # published in RFC 8032, section 7.1
     "META": f"{MARK}-secret-meta",
     "OUT_TOKEN": f"{MARK}-secret-out & \"quoted\"",
     "OUT_SIGN": whsec(f"{MARK}-secret-signing-key"),
@@ -157,7 +157,7 @@ BAD_RULES = {
 
 
 class _MisbehavingHandler(BaseHTTPRequestHandler):
-    """Answers in every way that can go wrong, and repeats what it was sent."""
+    """Answers in every wrong way, and repeats the request in its answers."""
 
     protocol_version = "HTTP/1.1"
 
@@ -199,12 +199,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Keep quiet: a client that speaks TLS is expected here."""
+        """Log nothing, since a client tries TLS here."""
 
 
 @pytest.fixture
 def misbehaving_server() -> Iterator[str]:
-    """The address of a server that answers in odd ways."""
+    """The address of a misbehaving server."""
     server = _Server(("127.0.0.1", 0), _MisbehavingHandler)
     server.release = threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -234,7 +234,7 @@ def _environment(host: str) -> dict[str, str]:
 
 
 def _signed(body: bytes) -> dict[str, tuple[str, dict[str, str]]]:
-    """By source: query and headers of a request that is let in."""
+    """By source: query and headers of a request that is accepted."""
     now = str(int(time.time()))
     keys = SECRETS
 
@@ -275,7 +275,7 @@ TEXT = f"{MARK}-payload"
 
 
 def _wrong_requests(daemon: Daemon) -> list[bytes]:
-    """Everything that a sender can do wrong, with markers; what was answered."""
+    """Send requests with every mistake of senders and with markers. Return the answers."""
     said: list[bytes] = []
 
     def send(path: str, body: bytes = b"{}", headers: dict[str, str] | None = None, method: str = "POST") -> None:
@@ -324,7 +324,7 @@ def _wrong_requests(daemon: Daemon) -> list[bytes]:
 
 
 def _right_requests(daemon: Daemon) -> list[bytes]:
-    """Events whose every part is planted, and whose deliveries go wrong; what was answered."""
+    """Send events with markers in every part, whose deliveries fail. Return the answers."""
     payload = {
         "do": "echo", "text": TEXT, "nul": f"{MARK}\0", "dash": f"-{MARK}", "lines": f"{MARK}\n{MARK}", "up": "..",
         "list": [MARK, {"a": MARK}, 1],
@@ -351,7 +351,7 @@ def _right_requests(daemon: Daemon) -> list[bytes]:
 
 
 def _admin(daemon: Daemon, ids: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
-    """By path as it is documented: what the admin listener answers, with the token and without, to good and to bad."""
+    """By documented path: answers of the admin listener to valid and invalid requests, with and without the token."""
     token = Path(f"{daemon.store}.token").read_text().strip()
     for authorization in (f"Bearer {token}", f"Bearer {MARK}-secret-token", MARK):
         headers = {"Authorization": authorization, **CREDENTIALS, "X-Planted": MARK}
@@ -369,9 +369,9 @@ def _admin(daemon: Daemon, ids: dict[str, list[str]]) -> Iterator[tuple[str, str
 
 
 def _leaks(text: str, what: str, mark: str = MARK) -> list[str]:
-    """Each place where the mark stands in a text, in any encoding, with the text around it."""
+    """Each place with the mark in a text, in any encoding, with the text around it."""
     forms = {mark, mark.encode().hex(), quote(mark, safe="")}
-    for before in range(3):  # its base64 depends on the bytes before it: only the characters of the secret alone
+    for before in range(3):  # the characters of base64 that depend on the secret alone
         packed = base64.b64encode(b"x" * before + mark.encode()).decode()
         forms.add(packed[4 * bool(before) : (before + len(mark)) // 3 * 4])
     return [
@@ -382,11 +382,11 @@ def _leaks(text: str, what: str, mark: str = MARK) -> list[str]:
 
 
 def _secrets(text: str, what: str) -> list[str]:
-    """Where a secret or a credential stands in a text that may show all else of an event."""
+    """The places of secrets and credentials in a text that may show the rest of an event."""
     return _leaks(text, what, f"{MARK}-secret")
 
 
-def test_planted_secrets_appear_nowhere_they_should_not(
+def test_secrets_payloads_and_queries_appear_only_where_they_may(
     start: Start, misbehaving_server: str, eventually: Wait, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -422,7 +422,7 @@ def test_planted_secrets_appear_nowhere_they_should_not(
     shown = [run("deliveries", "show", one["id"], "--json") for one in listed()]
     assert daemon.stop() == 0
 
-    # It did go wrong, in every way that was meant.
+    # Everything failed in the intended ways.
     assert len(said) > 60
     settled = [line for line in daemon.lines if line["message"] == "attempt settled"]
     assert {line["cause"] for line in settled} >= {"status", "network", "timeout", "exit", "signal", "not-started"}

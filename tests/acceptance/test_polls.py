@@ -1,4 +1,4 @@
-"""Real daemons that poll: killed at any moment, several nodes, several processes; each item is an event once."""
+"""Real daemons make one event of each polled item, also after kills, with several nodes and with several processes."""
 
 import random
 import subprocess
@@ -20,8 +20,8 @@ from tests.postgres import Server
 Start = Callable[..., Daemon]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]
-LEASE = 12.0  #: seconds; a busy machine has to renew it, since the test asserts who polls
-MORE = 700  #: new items in each answer: more than one transaction takes
+LEASE = 12.0  #: seconds; long enough for renewals on a busy machine, since the test asserts which node polls
+MORE = 700  #: new items in each answer; more than fit into one transaction
 
 RULES = """
 sources:
@@ -66,12 +66,12 @@ def test_a_daemon_that_is_killed_repeatedly_stores_each_item_once(
         asked.clear()
         daemon = start(rules)
         assert asked.wait(60)
-        threading.Event().wait(dice.uniform(0, 0.4))  # into the answer, its transactions, or the time after
+        threading.Event().wait(dice.uniform(0, 0.4))  # during the answer, during its transactions, or afterwards
         daemon.kill()
     daemon = start(rules)
     eventually(lambda: listed == 6 * MORE)
     before = len(service.asked)
-    eventually(lambda: len(service.asked) >= before + 2)  # so the poll before them has ended
+    eventually(lambda: len(service.asked) >= before + 2)  # so the poll before these requests has ended
     daemon.stop()
 
     found: list[int] = []
@@ -83,7 +83,7 @@ def test_a_daemon_that_is_killed_repeatedly_stores_each_item_once(
     assert sorted(found) == list(range(6 * MORE))
 
 
-def test_with_several_processes_the_main_one_polls(
+def test_the_main_process_polls_when_there_are_several(
     service: Service, start: Start, tmp_path: Path, eventually: Wait, run: Run
 ) -> None:
     service.body = [{"id": 1}, {"id": 2}]
@@ -101,7 +101,7 @@ def test_with_several_processes_the_main_one_polls(
     assert 'webhook_router_source_failing{source="s"} 0.0' in metrics
 
 
-def test_of_two_nodes_one_polls_and_the_other_takes_over(
+def test_one_of_two_nodes_polls_and_the_other_takes_over(
     service: Service, tmp_path: Path, postgres_server: Server, eventually: Wait
 ) -> None:
     taken_over = threading.Event()

@@ -1,4 +1,4 @@
-"""`serve --processes N`: processes are killed, stopped and reloaded under load; answers and store stay consistent."""
+"""`serve --processes N` under load: answers and store stay consistent when processes are killed, frozen or reloaded."""
 
 import contextlib
 import gzip
@@ -35,19 +35,19 @@ REPLACED = (
 
 
 def pids(daemon: Daemon) -> dict[int, int]:
-    """The intake processes by number, as the log tells them."""
+    """The ids of the intake processes by number, from the log."""
     return {line["process"]: line["pid"] for line in list(daemon.lines) if line["message"] == "intake process serves"}
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended; a zombie has."""
+    """Whether a process runs. A zombie does not."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
 def stored(store: Path) -> dict[str, str]:
-    """Event ids by dedupe key."""
+    """The event ids in the store by dedupe key."""
     with closing(sqlite3.connect(store)) as connection:
         return {json.loads(key): id_ for key, id_ in connection.execute("SELECT dedupe_key, id FROM event")}
 
@@ -59,15 +59,15 @@ def token(daemon: Daemon) -> dict[str, str]:
 
 @dataclass
 class Load:
-    """Senders that repeat an event until it is answered, and what they were told."""
+    """Senders that repeat each event until it is answered, and their answers."""
 
     port: int
-    told: dict[str, str] = field(default_factory=dict)  #: event ids by key, of 202 and 200 answers
+    told: dict[str, str] = field(default_factory=dict)  #: by key: the event ids in 202 and 200 answers
     wrong: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def run(self, number: int) -> None:
-        """One sender."""
+        """Send as one of the senders."""
         place, connection = 0, self._connection()
         while not self.over.is_set():
             key = f"{number}/{place}"
@@ -93,14 +93,14 @@ class Load:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def more(self, count: int = 50) -> None:
-        """Wait until so many more events are answered."""
+        """Wait until `count` further events are answered."""
         goal = len(self.told) + count
         until(lambda: len(self.told) >= goal)
 
 
 @contextlib.contextmanager
 def load(daemon: Daemon) -> Iterator[Load]:
-    """Senders at work."""
+    """Run senders."""
     found = Load(daemon.port)
     threads = [threading.Thread(target=found.run, args=(number,)) for number in range(SENDERS)]
     for thread in threads:
@@ -115,7 +115,7 @@ def load(daemon: Daemon) -> Iterator[Load]:
 
 
 def check_ledger(found: Load, daemon: Daemon) -> None:
-    """What was answered is stored, under the id that was answered."""
+    """Check that each answered event is stored under its answered id."""
     kept = stored(daemon.store)
     assert found.wrong == []
     assert {key: kept.get(key) for key in found.told} == found.told
@@ -150,7 +150,7 @@ def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(d
     assert not any(map(lives, {*before.values(), *after.values()}))
     kept = stored(daemon.store)
     check_ledger(found, daemon)
-    # The counts outlive their processes, and are neither less nor more than what is stored.
+    # The counts outlive their processes, and equal the number of stored events.
     assert counted['webhook_router_events_total{source="open"}'] == len(kept)
     assert counted['webhook_router_matches_total{rule="all"}'] == len(kept)
     assert counted["webhook_router_intake_processes"] == counted["webhook_router_intake_processes_wanted"] == 2
@@ -169,7 +169,7 @@ def test_large_requests_wait_for_their_process_and_others_do_not_wait(daemon: Da
 
     def send(body: bytes, headers: dict[str, str]) -> int:
         while (answer := daemon.post("/hooks/open", body, headers)).status == 503:
-            pass  # no process took its place within 10 s
+            pass  # the process was not replaced within 10 s
         return answer.status
 
     os.kill(judge, signal.SIGSTOP)
@@ -180,7 +180,7 @@ def test_large_requests_wait_for_their_process_and_others_do_not_wait(daemon: Da
         for _ in range(4):
             assert daemon.post("/hooks/open", b"{}").status == 202
 
-        with contextlib.suppress(ProcessLookupError):  # it was silent for so long that it is replaced already
+        with contextlib.suppress(ProcessLookupError):  # it was replaced after its long silence
             os.kill(judge, signal.SIGKILL)
 
         assert plain.result() == compressed.result() == 202
@@ -201,7 +201,7 @@ def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
     processes = pids(daemon)
     with load(daemon) as found:
         os.kill(processes[1], signal.SIGSTOP)
-        daemon.process.kill()  # at once: a process that is stopped for long is replaced
+        daemon.process.kill()  # at once, since a process that is stopped for long is replaced
         daemon.process.wait(PATIENCE_SECONDS)
         until(lambda: not lives(processes[2]))
     assert lives(processes[1])
@@ -209,7 +209,7 @@ def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
     os.kill(processes[1], signal.SIGCONT)
 
     until(lambda: not lives(processes[1]))
-    daemon.kill()  # waits for the end of standard error, which all processes hold
+    daemon.kill()  # waits until standard error is closed, which all processes have open
     check_ledger(found, daemon)
 
 
@@ -220,7 +220,7 @@ def test_killing_all_processes_at_once_loses_no_accepted_event(daemon: Daemon, s
         daemon.kill()
 
     check_ledger(found, daemon)
-    assert start(daemon.rules).stop() == 0  # no process holds the store
+    assert start(daemon.rules).stop() == 0  # no process has the store open
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -233,11 +233,11 @@ def test_a_signal_to_all_processes_stops_the_daemon_cleanly(
         assert daemon.stop(number) == 0
 
     check_ledger(found, daemon)
-    assert sorted(stored(daemon.store)) == sorted(found.told)  # each that was stored was answered before the end
+    assert sorted(stored(daemon.store)) == sorted(found.told)  # each stored event was answered before the end
     assert [line for line in daemon.lines if line["message"] in REPLACED] == []
 
 
-def test_after_a_reload_is_answered_every_process_judges_by_the_new_rules(daemon: Daemon) -> None:
+def test_every_process_uses_the_new_rules_once_a_reload_is_answered(daemon: Daemon) -> None:
     for version in ("v1", "v2", "v3"):
         respond = f"verify: none, respond: {{status: 201, body: {version}}}"
         daemon.rules.write_text(RULES.replace("name: all", f"name: {version}").replace("verify: none", respond))

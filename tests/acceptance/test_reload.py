@@ -1,4 +1,4 @@
-"""A changed rules file takes effect while the daemon runs; a broken one is reported and changes nothing."""
+"""A changed rules file takes effect while the daemon runs. An invalid one is reported and changes nothing."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_a_swapped_symlink_triggers_a_reload(start: Callable[..., Daemon], tmp_p
     assert daemon.wait_for_line("rules reloaded")["added"] == ["two"]
 
 
-def test_a_broken_edit_is_reported_with_its_place_and_the_old_rules_stay(
+def test_an_invalid_edit_is_reported_with_its_place_and_the_old_rules_stay(
     start: Callable[..., Daemon], run: Run
 ) -> None:
     daemon = start(RULES.format(name="good"))
@@ -96,7 +96,7 @@ def test_a_broken_edit_is_reported_with_its_place_and_the_old_rules_stay(
 
 
 @pytest.mark.parametrize("text", ["", "sources: [", "a: {{ x }}", "[" * 50_000, "\x00", "sources: {}\nrules: []\n"])
-def test_no_broken_text_replaces_the_running_rules(start: Callable[..., Daemon], text: str) -> None:
+def test_an_invalid_text_never_replaces_the_running_rules(start: Callable[..., Daemon], text: str) -> None:
     daemon = start(RULES.format(name="good"))
 
     daemon.rules.write_text(text)
@@ -163,7 +163,7 @@ def test_removed_rules_with_waiting_deliveries_are_named_up_to_a_limit(start: Ca
     assert told == [f"r{n}" for n in range(20)]
 
 
-def test_work_in_flight_is_untouched_by_a_reload(
+def test_a_reload_does_not_change_running_work(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     rules = """
@@ -232,7 +232,7 @@ def test_status_and_metric_report_a_refused_file_until_it_is_fixed(
     eventually(lambda: drift() is None)
     assert not differs()
 
-    # A daemon that hangs says nothing, and one that is gone either: the file is looked at.
+    # Without a note of a working daemon, `status` compares the file itself.
     daemon.process.send_signal(signal.SIGSTOP)
     daemon.rules.write_text(RULES.format(name="other"))
     assert drift()["why"] == "changed"

@@ -1,4 +1,4 @@
-"""`respond: {from: ACTION}`: what senders of a real daemon hear."""
+"""`respond: {from: ACTION}`: the answers that senders of a real daemon get."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,8 +69,8 @@ def test_the_sender_gets_the_first_attempts_answer_or_the_fallback(
     assert (status, len(body)) == (200, 65536)
     assert send("target")[0] == 200
     assert send("alone") == (200, b"hello")
-    status, body = send("script")  # a copy
+    status, body = send("script")  # a duplicate
     assert status == 200 and b'"duplicate":true' in body
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda number: send("script", number), range(2, 18)))
-    assert {status for status, _ in answers} <= {200, 202}  # 202: at that moment there was no room
+    assert {status for status, _ in answers} <= {200, 202}  # 202 if no slot was free at that moment

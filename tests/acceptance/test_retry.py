@@ -1,4 +1,4 @@
-"""The daemon retries when and how the rules file says."""
+"""The daemon retries as the rules file says."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +36,7 @@ rules:
 
 
 class _Script:
-    """Answers each path by the steps that it consists of, one a request; `after-N` is a 429 with Retry-After."""
+    """Answers the requests to a path with the path's segments in turn. `after-N` is a 429 with Retry-After."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
@@ -84,7 +84,7 @@ def test_each_failure_is_retried_as_the_rules_say(
     (tmp_path / "plain").unlink()
     assert ends("mended", "succeeded")[0] > 1
     assert (tmp_path / "plain" / "x.jsonl").read_text().count("\n") == 1
-    # Retry-After is kept, and cut to retry_after_max; a second is longer than any wait of these policies.
+    # Retry-After is obeyed up to retry_after_max. A second is longer than any wait of these policies.
     for path in ("/after-1/200", "/after-86400/200"):
         first, second = script.times[path]
         assert second - first >= 0.99

@@ -1,4 +1,4 @@
-"""The main task, by a real process: every event is received, matched, delivered and recorded."""
+"""The main task of the program, in a real process: events are received, matched, delivered and recorded."""
 
 import hashlib
 import hmac
@@ -102,7 +102,7 @@ EXPECTED: dict[str, Callable[[str, Any], bool]] = {
     "no-repository": lambda e, p: "repository" not in p,
     "everything-with-a-repository": lambda e, p: "repository" in p,
 }
-DELIVERIES = {"push-to-main": 3}  # the others plan one each
+DELIVERIES = {"push-to-main": 3}  # the others plan one delivery each
 
 
 def _send(daemon: Daemon, event: str, body: bytes, number: int) -> Any:
@@ -223,7 +223,7 @@ def test_a_wrong_signature_gets_401_and_stores_nothing(start: Callable[..., Daem
         ("POST", "/hooks/open", b"a=1&b=2", {"Content-Type": "application/x-www-form-urlencoded"}, 202),
     ],
 )
-def test_each_refusal_has_its_status_and_says_what_to_do(
+def test_each_refusal_has_its_status_and_names_the_cure(
     start: Callable[..., Daemon], method: str, path: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     daemon = start(

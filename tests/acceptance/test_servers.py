@@ -1,4 +1,4 @@
-"""The daemon on each server that it can run on."""
+"""The daemon with each HTTP server that it supports."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A real daemon, started as systemd starts it."""
+"""A real daemon, started like by systemd."""
 
 import signal
 import tempfile
@@ -21,7 +21,7 @@ rules:
 
 @pytest.fixture
 def systemd() -> Iterator[Listening]:
-    """A service manager that listens."""
+    """A listening service manager."""
     with tempfile.TemporaryDirectory() as folder:
         listening = Listening(f"{folder}/notify")
         yield listening
@@ -29,7 +29,7 @@ def systemd() -> Iterator[Listening]:
 
 
 def _hear(systemd: Listening, key: str) -> dict[str, str]:
-    """The next datagram with this key, those before it dropped."""
+    """Read datagrams until one has this key. Return it."""
     for _ in range(1000):
         heard = systemd.hear(60)
         if key in heard:
@@ -52,7 +52,7 @@ def test_the_daemon_notifies_systemd_of_start_reload_and_stop(start: Callable[..
     refused = _hear(systemd, "READY")["STATUS"]
     assert f"; the rules file is not what runs: {daemon.rules}:" in refused
 
-    daemon.rules.write_text(RULES.format(name="two"))  # nothing to reload, so only the status changes
+    daemon.rules.write_text(RULES.format(name="two"))  # the rules are unchanged, so only the status changes
     assert "not what runs" not in _hear(systemd, "STATUS")["STATUS"]
 
     daemon.process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""`tail` beside a daemon under load that is killed and restarted; into a pipe and at a terminal."""
+"""`tail` beside a busy daemon that is killed and restarted, with output into a pipe and at a terminal."""
 
 import json
 import os
@@ -36,7 +36,7 @@ rules:
 
 
 class Tail:
-    """One `tail --json` into a file."""
+    """A `tail --json` with its output in a file."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.out = folder / "tail.out"
@@ -46,12 +46,12 @@ class Tail:
             )
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has said so far."""
+        """Its lines so far."""
         text = self.out.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def interrupt(self) -> tuple[int, bytes]:
-        """Ctrl-C; its exit code and standard error."""
+        """Press Ctrl-C. Return the exit code and standard error."""
         self.process.send_signal(signal.SIGINT)
         _, err = self.process.communicate(timeout=PATIENCE_SECONDS)
         return self.process.returncode, err
@@ -90,14 +90,14 @@ def test_tail_shows_each_line_once_while_a_busy_daemon_is_killed(
             try:
                 daemon.post("/hooks/in", json.dumps({"n": number}).encode())
             except (OSError, HTTPException):
-                stopping.wait(0.02)  # it is down just now
+                stopping.wait(0.02)  # the daemon is down at the moment
 
     senders = [threading.Thread(target=load, args=(number,)) for number in range(6)]
     with Tail(tmp_path, "--since", "1h") as tail:
         for sender in senders:
             sender.start()
         eventually(lambda: len(tail.lines()) > 150)
-        receiver.status = 500  # attempts that are tried again
+        receiver.status = 500  # attempts that are retried
         eventually(lambda: any(line.get("status") == 500 for line in tail.lines()))
         daemon.kill()
         receiver.status = 200
@@ -136,7 +136,7 @@ def test_tail_ends_silently_when_its_reader_closes_the_pipe(start: Start, tmp_pa
     process = subprocess.Popen([forked_program(), "tail"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert b"POST /hooks/in 2 B -> all\n" in process.stdout.readline()
-    process.stdout.close()  # as `| head -1` does; nothing more is written after that
+    process.stdout.close()  # like `| head -1`; afterwards nothing is written
 
     process.wait(PATIENCE_SECONDS)
     assert process.stderr is not None
@@ -146,7 +146,7 @@ def test_tail_ends_silently_when_its_reader_closes_the_pipe(start: Start, tmp_pa
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of one."""
+    """Both ends of a terminal."""
     ours, theirs = pty.openpty()
     yield ours, theirs
     os.close(ours)

@@ -1,4 +1,4 @@
-"""The daemon by TLS: certificates renewed under load, clients that need one, and files that can't be used."""
+"""The daemon with TLS: renewed certificates under load, client certificates, and unusable files."""
 
 import http.client
 import signal
@@ -25,7 +25,7 @@ LOADED, REFUSED = "certificate loaded", "renewed certificate refused; the old on
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Signs the daemon's and its clients' certificates."""
+    """An authority that signs the certificates of the daemon and its clients."""
     folder = tmp_path / "tls"
     folder.mkdir()
     return Authority(folder)
@@ -44,7 +44,7 @@ def _ask(
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
 ) -> tuple[Answer, bytes]:
-    """The answer to a request on a connection of its own, and the certificate that the daemon showed."""
+    """Send a request on its own connection. Return the answer and the daemon's certificate."""
     connection = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE_SECONDS, context=context)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
@@ -61,14 +61,14 @@ def test_certificates_are_renewed_under_load_and_no_connection_is_refused(
 ) -> None:
     daemon = start(RULES, flags=(*_flags(authority.issue()), "--processes", processes))
     context, over, shown = authority.client(), threading.Event(), set[bytes]()
-    daemon.wait_for_line(LOADED)  # the first look
+    daemon.wait_for_line(LOADED)  # the first check
 
     def load() -> None:
         while not over.is_set():
             answer, certificate = _ask(daemon.port, context, "POST", "/hooks/open", b"{}")
             assert answer.status == 202, answer
             shown.add(certificate)
-            over.wait(0.1)  # a handshake takes the most of a processor
+            over.wait(0.1)  # handshakes use most of the CPU
 
     with ThreadPoolExecutor(SENDERS) as pool:
         senders = [pool.submit(load) for _ in range(SENDERS)]
@@ -98,7 +98,7 @@ def test_certificates_are_renewed_under_load_and_no_connection_is_refused(
     assert daemon.stop() == 0
 
 
-def test_both_listeners_speak_tls_and_ask_for_clients_certificates(start: Start, authority: Authority) -> None:
+def test_both_listeners_use_tls_and_require_client_certificates(start: Start, authority: Authority) -> None:
     files = authority.issue()
     closed = TlsFiles(files.cert, files.key, authority.path)
     token = {"Authorization": "Bearer t0ken-of-the-tests"}
@@ -186,7 +186,9 @@ def test_a_start_without_a_usable_certificate_says_why(
     assert message.format(tls=authority.folder) in done.stderr
 
 
-def test_no_rule_may_append_to_a_key(authority: Authority, tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_an_append_can_not_write_the_key_of_a_certificate(
+    authority: Authority, tmp_path: Path, run: Callable[..., Any]
+) -> None:
     (tmp_path / "rules.yaml").write_text(RULES.replace("all.jsonl", "tls/localhost.key"))
 
     done = run("serve", "--store", "sqlite:events.db", *_flags(authority.issue()), cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""A real daemon's views come from a process of their own while events arrive; it never outlives the daemon."""
+"""While events arrive, a view process answers the views of a real daemon. It never outlives the daemon."""
 
 import contextlib
 import threading
@@ -14,7 +14,7 @@ rules: [{name: all, actions: [append: all.jsonl]}]
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended; a zombie has."""
+    """Whether a process runs. A zombie does not."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
@@ -44,7 +44,7 @@ def test_views_beside_events_come_from_a_process_that_ends_with_the_daemon(start
     assert lives(pid)
     event = daemon.post("/hooks/open", b"{}").json["id"]
     newest = request(daemon.admin_port, "GET", "/api/events?limit=1", headers=headers)
-    assert newest.json["items"][0]["id"] == event  # what is committed is seen at once
+    assert newest.json["items"][0]["id"] == event  # committed events are shown at once
 
     daemon.kill()
 

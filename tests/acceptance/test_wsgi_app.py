@@ -1,4 +1,4 @@
-"""`router.wsgi:app` below another WSGI server."""
+"""`router.wsgi:app` in other WSGI servers."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ RULES = """
 sources: {open: {verify: none, max_body: 100KiB}}
 rules: [{name: all, actions: [append: all.jsonl]}]
 """
-WAITRESS = (sys.executable, "-c", "from waitress.runner import run; run()", "--threads=8")  # as waitress-serve does
+WAITRESS = (sys.executable, "-c", "from waitress.runner import run; run()", "--threads=8")  # like waitress-serve
 WSGIREF = (sys.executable, "-c", "import sys; from wsgiref.simple_server import make_server; from router.wsgi import app;"
            "make_server('127.0.0.1', int(sys.argv[1]), app).serve_forever()")  # fmt: skip
 PREFORK = (sys.executable, "-c", "import os, sys; os.setsid(); from wsgiref.simple_server import make_server; from router.wsgi import app;"
@@ -29,7 +29,7 @@ PREFORK = (sys.executable, "-c", "import os, sys; os.setsid(); from wsgiref.simp
 
 
 class Hosted:
-    """A WSGI server with the application."""
+    """A WSGI server that runs the application."""
 
     def __init__(self, folder: Path, command: tuple[str, ...], port: int):
         self.port = port
@@ -50,19 +50,19 @@ class Hosted:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def wait_until_idle(self) -> None:
-        """Wait for the end of an answer: wsgiref swallows a Ctrl-C that comes before it closes the connection."""
+        """Wait until an answer is complete, since wsgiref ignores a Ctrl-C before it closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as connection:
             connection.sendall(b"GET /x HTTP/1.0\r\n\r\n")
             while connection.recv(65_536):
                 pass
 
     def error(self) -> str:
-        """What its first line of level error says."""
+        """The message of its first line of level error."""
         return str(until(lambda: next((line["error"] for line in self.lines() if line["level"] == "error"), None)))
 
     def lines(self) -> list[dict[str, object]]:
         text = self.log.read_text()
-        whole = text[: text.rfind("\n") + 1]  # the last line may be half written
+        whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
         return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
@@ -71,7 +71,7 @@ Start = Callable[..., Hosted]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Start]:
-    """Start WSGI servers."""
+    """Return a function that starts a WSGI server."""
     (tmp_path / "rules.yaml").write_text(RULES)
     hosted: list[Hosted] = []
 
@@ -84,7 +84,7 @@ def host(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for one in hosted:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(one.process.pid, signal.SIGKILL)  # also those that it has forked
+            os.killpg(one.process.pid, signal.SIGKILL)  # also its forked processes
         one.process.kill()
         one.process.wait(PATIENCE_SECONDS)
 
@@ -126,11 +126,11 @@ def test_a_second_process_on_the_store_answers_503_with_the_cure(host: Start) ->
 
     first.process.kill()
     first.process.wait(PATIENCE_SECONDS)
-    until(lambda: request(second.port, "POST", "/hooks/open", b"{}").status == 202)  # it takes over
+    until(lambda: request(second.port, "POST", "/hooks/open", b"{}").status == 202)  # the second process takes over
 
 
 def test_a_process_forked_after_the_start_answers_503_and_says_why(host: Start) -> None:
-    hosted = host(PREFORK)  # its first connection is that of `until`, which sends nothing
+    hosted = host(PREFORK)  # its first connection comes from `until` and sends nothing
     assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 202
 
     assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 503

@@ -1,14 +1,14 @@
 """`webhook-router deliveries`: list, show, replay and cancel deliveries."""
 
-import sys
-from contextlib import closing, nullcontext
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.cli.failure import fail
 from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
-from router.cli.resolve import print_no_match, resolve_event, resolve_id
-from router.cli.search_flags import asked_words, event_test, print_scanned, search_options
+from router.cli.resolve import resolve_event, resolve_id
+from router.cli.search_flags import SearchFlags, print_more, print_scanned, search, search_options
 from router.domain.deliveries import State
 
 if TYPE_CHECKING:
@@ -81,18 +81,11 @@ def deliveries() -> None:
 @deliveries.command(name="list", help=_LIST_HELP)
 @filter_options(list(State), "any")
 @search_options
-@click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most this many."
-)
 @store_option
 @json_option
 def list_(
     states: tuple[str, ...],
     provider_id: str | None,
-    headers: tuple[str, ...],
-    where: tuple[str, ...],
-    scan: int,
-    limit: int,
     store: str,
     *,
     as_json: bool,
@@ -101,35 +94,26 @@ def list_(
     """List deliveries."""
     from router.cli.printing.deliveries import print_deliveries  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
-    from router.cli.progress import progress  # noqa: PLC0415
     from router.operate.queries import of_provider  # noqa: PLC0415
-    from router.operate.search import Bounds, find_deliveries  # noqa: PLC0415
+    from router.operate.search import find_deliveries  # noqa: PLC0415
     from router.operate.serialize import delivery_json  # noqa: PLC0415
     from router.operate.status import waits_of  # noqa: PLC0415
 
+    flags = SearchFlags(**{name: given.pop(name) for name in SearchFlags.NAMES})
     with closing(open_store(store)) as opened:
         which = filter_of(states, {**given, "event": resolve_event(opened, given["event"])})
         if provider_id is not None:
             which = of_provider(opened, which, provider_id)
-        test = event_test(opened, headers, where)
-        with progress("looking", scan) if test else nullcontext(lambda _: None) as advance:
-            result = find_deliveries(opened, which, test, limit + 1, Bounds(scan, advance=advance))
-        found = result.items
-        if not found:
-            print_no_match(opened, "delivery", which, as_json=as_json, searched=asked_words(headers, where))
+        result = search(opened, "delivery", which, find_deliveries, flags, as_json=as_json)
         waits = waits_of(opened, opened.owner())
     if result.scanned_to is not None:
         print_scanned(result.scanned, "delivery", result.scanned_to.created_at)
-    listed = found[:limit]
+    listed, now = result.items[: flags.limit], now_ms()
     if as_json:
-        now = now_ms()
-        print_json([delivery_json(d, waits, now) for d in listed])
-        return
-    if not listed:
-        return
-    print_deliveries(listed, now_ms(), waits)
-    if len(found) > limit:
-        click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
+        print_json([delivery_json(delivery, waits, now) for delivery in listed])
+    elif listed:
+        print_deliveries(listed, now, waits)
+        print_more(result.items, flags.limit)
 
 
 @deliveries.command(help=_SHOW_HELP)
@@ -151,8 +135,7 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
         waits = waits_of(opened, opened.owner())
         next_hash = _next_ruleset(opened, found) if found is not None else None
     if found is None:
-        click.echo(f"webhook-router: the delivery {delivery_id} was pruned in the meantime", err=True)
-        sys.exit(1)
+        fail(f"the delivery {delivery_id} was pruned in the meantime")
     if as_json:
         content = {**delivery_json(found, waits, now_ms()), "next_ruleset": next_hash}
         print_json({**content, "attempts_made": [attempt_json(a) for a in attempts]})
