@@ -1,4 +1,4 @@
-"""Many small cases in one test: each test of its own costs pytest more than such a case."""
+"""Runs many small cases in one test, since pytest needs more time for a test than such a case takes."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
@@ -10,9 +10,9 @@ Test = Callable[..., None]
 def each(
     names: str | Iterable[str], cases: Collection[Any], *, ids: Iterable[str] | Callable[[Any], object] | None = None
 ) -> Callable[[Test], Test]:
-    """As `pytest.mark.parametrize`, in one test: all cases are tried, and each failure names its case.
+    """Like `pytest.mark.parametrize`, but in one test. All cases are tried, and each failure names its case.
 
-    For cases that leave no trace: they share the test's fixtures.
+    The cases share the test's fixtures, so they must not change them.
     """
     given = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     assert cases, "no cases"
@@ -27,7 +27,7 @@ def each(
                 values = [case] if len(given) == 1 else case
                 try:
                     test(**dict(zip(given, values, strict=True)), **fixtures)
-                except Exception as failure:  # noqa: BLE001 - they are raised at the end
+                except Exception as failure:  # noqa: BLE001 - raised after the last case
                     named = [ids(value) for value in values] if callable(ids) else [*ids][number] if ids else values
                     failure.add_note(f"case {number}: {named}")
                     failures.append(failure)

@@ -1,4 +1,4 @@
-"""A real daemon in its own process, a real receiver, and helpers that wait."""
+"""Starts real daemons in processes of their own, runs real receivers, and waits for conditions."""
 
 import contextlib
 import gc
@@ -31,9 +31,9 @@ from tests.preloaded import Forked, Preloaded, read_at_start
 pytest_plugins = ["tests.postgres"]
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
-PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
+PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; long, so that a slow machine makes a test only slower
 
-# As structlog does by itself, but for the values of all variables of each call: they take a second to draw.
+# structlog's default output, but without the values of all variables, whose output takes a second.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -41,26 +41,26 @@ structlog.configure(
     ]
 )
 
-# Without compiled files each of the hundreds of processes that the tests start would compile the program again.
+# Otherwise each of the hundreds of processes of the tests would compile the program again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as many generated examples, for a long run
-#: Of the generated examples, as hypothesis' profiles for work and for CI: .ci/run makes all.
+THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: factor of generated examples
+#: The share of the generated examples that are tried, like the profiles of hypothesis. .ci/run tries all.
 SHARE = 1.0 if "WEBHOOK_ROUTER_CI" in os.environ or THOROUGH > 1 else 0.4
 
 
 def number_of_examples(count: int) -> int:
-    """So many generated examples in .ci/run, a multiple in a long run, and a part of them in the README's test command."""
+    """`count` examples in .ci/run, a multiple in a long run, and a part of them with the README's test command."""
     return max(4, int(count * THOROUGH * SHARE))
 
 
 def examples(count: int) -> settings:
-    """Settings for so many generated examples; new ones in each run of a long run."""
+    """Settings for so many generated examples. A long run tries new ones each time."""
     return settings(max_examples=number_of_examples(count), derandomize=THOROUGH == 1)
 
 
-# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
+# No deadline, since the time of an example depends on the load. The same examples in each run, to repeat failures.
 settings.register_profile(
     "any machine",
     max_examples=number_of_examples(50),
@@ -72,9 +72,9 @@ settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put temporary folders in memory, and divide the compiling of the tests among the workers.
+    """Put temporary folders in memory, and share the compilation of the tests among the workers.
 
-    Each worker would compile all of them at the same time.
+    Otherwise each worker would compile all tests at the same time.
     """
     if memory := memory_folder():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
@@ -83,13 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         root = Path(__file__).parents[1]
         for path in sorted(root.glob("tests/**/test_*.py"))[number::workers]:
-            with contextlib.suppress(Exception):  # the collection imports it again, and reports why it can't
+            with contextlib.suppress(Exception):  # the collection imports the module again and reports the error
                 importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Keep the garbage collector away from thousands of tests, which all stay."""
+    """Exclude the collected tests from garbage collection, since they live until the end."""
     gc.disable()
     try:
         return (yield)
@@ -98,15 +98,15 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-#: Where tests start processes, or servers and clocks of their own. They wait most of their time.
+#: Folders whose tests start processes, servers or clocks. These tests wait most of the time.
 _WAITING = ("tests/acceptance/", "tests/daemon/", "tests/delivery/", "tests/store/postgres/", "tests/rules/reload/")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let every second worker begin with the tests that wait: the others use the processors meanwhile.
+    """Let every second worker begin with the tests that wait, while the others use the CPU.
 
-    Each worker begins with an equal part of the list (`--dist worksteal`), and takes from the ends of the others' parts when
-    its own is done. So the tests at the ends are short ones, which all workers finish at the same time.
+    Each worker begins with an equal part of the list (`--dist worksteal`). When its part is done, it takes tests from
+    the ends of the other parts. So the tests at the ends are short, and all workers finish at about the same time.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     waiting: list[pytest.Item] = []
@@ -132,7 +132,7 @@ Line = dict[str, Any]
 
 @contextlib.contextmanager
 def signals_reach_children() -> Iterator[None]:
-    """Start every child process with the default action for every signal, whatever this process inherited.
+    """Let child processes start with the default action for each signal, whatever this process inherited.
 
     A child inherits ignored and blocked signals: SIGINT in the background of a script, SIGHUP below nohup. With a handler
     in place the child starts with the default action, and this process still ignores the signal. Python ignores SIGPIPE
@@ -156,7 +156,7 @@ def signals_reach_children() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _started_anywhere() -> Iterator[None]:
-    """Allow a script to start the tests in its background."""
+    """Make the tests pass in the background of a script."""
     with signals_reach_children():
         yield
 
@@ -183,23 +183,23 @@ _preloaded: list[Preloaded] = []
 
 
 def preloaded() -> Preloaded:
-    """The process that starts the program for the tests of this one, from the first use on."""
+    """The server that starts the program for the tests of this process. The first call starts it."""
     if not _preloaded:
         _preloaded.append(Preloaded(PROGRAM))
     return _preloaded[0]
 
 
 def forked_program() -> str:
-    """A program for subprocess that is webhook-router without the second of processor time that its start takes.
+    """The path of a program like webhook-router that starts without the second of CPU time for imports.
 
-    PROGRAM itself is for tests of what a new process inherits.
+    Tests of what a new process inherits use PROGRAM.
     """
     return str(preloaded().shim)
 
 
 @pytest.fixture(autouse=True)
 def _ids_of_the_tests_own_time() -> None:
-    """Let each test make ids of its own time: an id is never earlier than the last one of its process."""
+    """Let each test make ids with its own times. Otherwise an id is never earlier than the last one of its process."""
     ids._last = 0
 
 
@@ -211,12 +211,12 @@ def _stop_preloaded(_started_anywhere: None) -> Iterator[None]:
 
 
 def changed(environment: Mapping[str, str]) -> set[str]:
-    """The variables that are not as in this process."""
+    """The variables that differ from those of this process."""
     return {name for name, value in environment.items() if os.environ.get(name) != value}
 
 
 class Daemon:
-    """One `webhook-router serve` process and its log."""
+    """A `webhook-router serve` process and its log."""
 
     def __init__(
         self,
@@ -227,9 +227,9 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         program: tuple[str, ...] = (),
     ):
-        """Start it; by a program, which in a new interpreter takes a second of a processor more.
+        """Start the daemon. `program` replaces the command line.
 
-        Python, `-c` and code need no new interpreter.
+        Python, `-c` and code are forked. Any other program starts an interpreter, which takes a second of CPU time.
         """
         self.rules = rules
         self.store = folder / "webhook-router.db"
@@ -250,7 +250,7 @@ class Daemon:
         self.admin_port = int(serving["admin"].rpartition(":")[2])
 
     def _open_log(self) -> tuple[int, int]:
-        """Two descriptors: this process reads the log from the first, the daemon writes it to the second."""
+        """Two descriptors: the first one to read the log, the second one for the daemon to write it."""
         return os.pipe()
 
     def _start(
@@ -281,7 +281,7 @@ class Daemon:
             self._changed.notify_all()
 
     def wait_for_line(self, message: str, after: int = 0, **fields: Any) -> Line:
-        """The first log line from number `after` on with this message and these fields."""
+        """Wait for the first log line from number `after` on with this message and these fields."""
 
         def found() -> Line | None:
             for line in self.lines[after:]:
@@ -304,12 +304,12 @@ class Daemon:
         return request(self.admin_port, "GET", path)
 
     def kill(self) -> None:
-        """kill -9 unless the process has ended, and wait for its end."""
+        """Send SIGKILL unless the process has ended, and wait for its end."""
         self.process.kill()
         self._wait_for_end()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop as a service manager does; returns the exit code."""
+        """Stop the daemon as a service manager does. Return the exit code."""
         self.process.send_signal(number)
         return self._wait_for_end()
 
@@ -333,7 +333,7 @@ def request(port: int, method: str, path: str, body: bytes = b"", headers: Mappi
 
 @dataclass
 class Received:
-    """One request that reached the receiver."""
+    """A request that reached the receiver."""
 
     path: str
     headers: dict[str, str]  #: names in lower case
@@ -343,15 +343,15 @@ class Received:
 
 @dataclass
 class Receiver:
-    """A target: an HTTP server that records its requests."""
+    """An HTTP server as a target, which records its requests."""
 
     requests: list[Received] = field(default_factory=list)
-    status: int = 200  #: of every answer
+    status: int = 200  #: the status of every answer
     answer: bytes = b""  #: the body of every answer
-    release: threading.Event = field(default_factory=threading.Event)  #: until it is set, requests to /hang wait
-    answering: threading.Event = field(default_factory=threading.Event)  #: while it is unset, answers wait
-    at_once: int = 0  #: requests that are not answered yet
-    most_at_once: int = 0  #: so far; a test may set it to 0
+    release: threading.Event = field(default_factory=threading.Event)  #: requests to /hang wait until it is set
+    answering: threading.Event = field(default_factory=threading.Event)  #: all answers wait while it is unset
+    at_once: int = 0  #: number of requests without an answer yet
+    most_at_once: int = 0  #: the largest `at_once` so far; a test may set it to 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
@@ -376,14 +376,14 @@ class Receiver:
                 self.wfile.write(receiver.answer)
 
             def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             request_queue_size = 256
 
             def handle_error(self, *_: Any) -> None:
-                """Ignore connections that a killed client cut."""
+                """Ignore connections that a killed client closed."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -399,19 +399,19 @@ class Receiver:
         self.thread.join()
 
     def begin(self, request: Received) -> None:
-        """A request has come."""
+        """Note the arrival of a request."""
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             self.requests.append(request)
 
     def end(self) -> None:
-        """A request is answered."""
+        """Note the answer to a request."""
         with self._lock:
             self.at_once -= 1
 
     def ids(self, path: str = "") -> list[str]:
-        """The event ids that arrived, one for each request."""
+        """The event ids of the requests, one for each request."""
         return [request.headers["webhook-id"] for request in list(self.requests) if request.path.startswith(path)]
 
 
@@ -426,7 +426,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """Start daemons on a rules text; those that still run at the end are killed."""
+    """Return a function that starts a daemon with a rules text. Daemons that still run at the end are killed."""
     daemons: list[Daemon] = []
 
     def begin(rules: str | Path, **more: Any) -> Daemon:
@@ -449,7 +449,7 @@ def until(condition: Callable[[], Any]) -> Any:
     while not (result := condition()):
         now = time.monotonic()
         assert now - began < PATIENCE_SECONDS, "the condition did not become true"
-        pause.wait(max(0.01, now - looked))  # a look that takes long must not hold up what it looks for
+        pause.wait(max(0.01, now - looked))  # a slow check must not delay the awaited work
         looked = time.monotonic()
     return result
 
@@ -461,7 +461,7 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
 
 
 def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> subprocess.CompletedProcess[str]:  # noqa: A002 - as subprocess.run
-    """Run the command line in this process, its output captured: that saves the start of a process."""
+    """Run the command line in this process and capture its output, which saves the start of a process."""
     out, err = io.StringIO(), io.StringIO()
     ended: int | str | None = None
     before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(input.encode()))
@@ -477,10 +477,10 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 
 @pytest.fixture
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line to its end.
+    """Return a function that runs the command line to its end.
 
-    The daemon, `--version`, and what is given an environment get a process of their own. All but `--version` are forked from
-    one that has imported the program. Other commands run in this process: each start takes a second of a processor.
+    The daemon, `--version`, and commands with an environment get a process of their own. All but `--version` are forked
+    from a process that has imported the program. Other commands run in this process, since a start takes a second.
     """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:

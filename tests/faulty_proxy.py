@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server that delays, stalls, drops, or cuts at a chosen moment."""
+"""A TCP proxy that delays, stalls, refuses or cuts the connections between a client and a server."""
 
 import contextlib
 import selectors
@@ -14,19 +14,19 @@ Cut = Callable[[bytes], bool]
 
 
 class FaultyProxy:
-    """Passes connections on to a server. Any thread may change its faults; they hold for open connections too."""
+    """Passes connections on to a server. Any thread may change its faults, which also apply to open connections."""
 
     def __init__(self, port: int) -> None:
-        """`port`: of the server, on loopback."""
+        """`port`: the port of the server on loopback."""
         self._server = port
         self.delay = 0.0  #: seconds that each piece of data waits, in both directions
-        self.stalled = threading.Event()  #: while it is set nothing passes, and nobody is told
-        self.refusing = False  #: new connections are cut at once
-        self.cut_before: Cut = lambda _: False  #: cut instead of passing this request on
-        self.cut_after: Cut = lambda _: False  #: pass this request on, and cut instead of passing the answer back
-        self.cut_answer: Cut = lambda _: False  #: cut instead of passing this answer back
+        self.stalled = threading.Event()  #: while it is set, no data passes, and the connections stay open
+        self.refusing = False  #: cut new connections at once
+        self.cut_before: Cut = lambda _: False  #: which requests to cut instead of passing them on
+        self.cut_after: Cut = lambda _: False  #: which requests to pass on, with a cut instead of the answer
+        self.cut_answer: Cut = lambda _: False  #: which answers to cut instead of passing them back
         self.cuts = 0
-        self.refused = 0  #: connections
+        self.refused = 0  #: number of connections
         self._closing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class FaultyProxy:
             _shut(*pair)
 
     def close(self) -> None:
-        """Cut all connections, and take no more."""
+        """Cut all connections and accept no more."""
         self._closing.set()
         self.stalled.clear()
         _shut(self._listener)
@@ -108,18 +108,18 @@ class FaultyProxy:
 
 
 def holds_commit(data: bytes) -> bool:
-    """Whether a piece of PostgreSQL's protocol holds a COMMIT."""
+    """Whether a piece of PostgreSQL's protocol contains a COMMIT."""
     return b"COMMIT\0" in data
 
 
 def answers_commit(data: bytes) -> bool:
-    """Whether a piece of the server's answers says that a transaction is committed. The request may not say so: it
-    names a prepared statement."""
+    """Whether a piece of the server's answers says that a transaction is committed. The request may name a prepared
+    statement instead of COMMIT."""
     return b"\0\0\0\x0bCOMMIT\0" in data
 
 
 def holds_batch(data: bytes) -> bool:
-    """Whether a piece holds more than a heartbeat: a transaction goes out in one flush."""
+    """Whether a piece is larger than a heartbeat. A transaction is sent in one flush."""
     return len(data) > 600
 
 

@@ -1,4 +1,4 @@
-"""A real pgbouncer in transaction mode, where it is installed (Debian: apt-get install pgbouncer)."""
+"""A real pgbouncer in transaction mode, if it is installed (Debian: apt-get install pgbouncer)."""
 
 import os
 import pwd
@@ -28,7 +28,7 @@ default_pool_size = 4
 
 
 class PgBouncer:
-    """Listens on loopback for clients of all databases of a server. It may not be root."""
+    """Listens on loopback for clients of all databases of a server. It refuses to run as root."""
 
     def __init__(self, server: Server) -> None:
         assert PGBOUNCER is not None
@@ -53,7 +53,7 @@ class PgBouncer:
         self._wait_until_ready()
 
     def close(self) -> None:
-        """Stop it, and cut all connections."""
+        """Stop pgbouncer and cut all connections."""
         self._process.kill()
         self._process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self._folder)

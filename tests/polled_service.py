@@ -1,4 +1,4 @@
-"""A service that polls ask, and that answers as a test wants."""
+"""A service for polls, whose answers a test sets."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import orjson
 
 @dataclass
 class Asked:
-    """One request to the service."""
+    """A request to the service."""
 
     method: str
     path: str
@@ -22,16 +22,16 @@ class Asked:
 
 @dataclass
 class Reply:
-    """The answer to one request."""
+    """The answer to a request."""
 
-    body: Any = b""  #: bytes, or JSON
+    body: Any = b""  #: bytes, or a value for JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    raw: Callable[[Any], None] | None = None  #: writes to the connection itself
+    raw: Callable[[Any], None] | None = None  #: a function that writes the answer to the connection itself
 
 
 class Service:
-    """Answers with what `answer` gives; by default with `body`."""
+    """Answers with the result of `answer`, by default with `body`."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -51,7 +51,7 @@ class Service:
                 with suppress(OSError):
                     self._send(reply)
 
-            do_POST = do_GET  # noqa: N815 - the library's names
+            do_POST = do_GET  # noqa: N815 - names of the library
 
             def _send(self, reply: Reply) -> None:
                 if reply.raw is not None:
@@ -67,7 +67,7 @@ class Service:
                 self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True

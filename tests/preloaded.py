@@ -1,4 +1,4 @@
-"""Start the program in a process of its own without the second of processor time that its imports take."""
+"""Starts the program in a new process without the second of CPU time that its imports take."""
 
 import _socket
 import os
@@ -14,9 +14,9 @@ from pathlib import Path
 from tests import preloaded_client
 
 _SERVER = Path(__file__).with_name("preloaded_server.py")
-#: What only the start of an interpreter reads.
+#: Variables that only the start of an interpreter reads.
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_")
-#: Passes signals on, and ends as its process does.
+#: Passes signals on to its process, and ends with the same exit code.
 _SHIM = """#!{python} -IS
 import _signal as signal, os, sys
 sys.path.insert(0, {tests!r})
@@ -36,14 +36,14 @@ os._exit(code)
 
 
 class Preloaded:
-    """The server of this test process."""
+    """The preloaded server of this test process."""
 
     def __init__(self, program: str, path: Path | None = None):
-        """Start it; with a folder for the module path, such as one with plugins."""
+        """Start the server. `path`: a folder for the module path, such as one with plugins."""
         self._program = program
         self._folder = tempfile.TemporaryDirectory(prefix="preloaded-")
-        self.path = str(Path(self._folder.name) / "socket")  #: where the server listens
-        self.shim = Path(self._folder.name) / "webhook-router"  #: a program for a shell
+        self.path = str(Path(self._folder.name) / "socket")  #: the path of the server's socket
+        self.shim = Path(self._folder.name) / "webhook-router"  #: an executable that asks the server for a process
         self.shim.write_text(
             _SHIM.format(python=sys.executable, tests=str(Path(__file__).parent), path=self.path, program=program)
         )
@@ -67,14 +67,14 @@ class Preloaded:
         stderr: int,
         program: Sequence[str] = (),
     ) -> "Forked":
-        """A process whose error stream is this descriptor. A program other than the command line: python, -c and code."""
+        """Start a process with this standard error. `program`: python, -c and code, instead of the command line."""
         with Path(os.devnull).open("r+b") as null:
             streams = [null.fileno(), null.fileno(), stderr]
             command = [*(program or (self._program,)), *arguments]
             return Forked(*preloaded_client.start(self.path, command, str(folder), dict(environment), streams))
 
     def stop(self) -> None:
-        """End the server and its processes."""
+        """Stop the server and its processes."""
         assert self._server.stdin is not None
         self._server.stdin.close()
         self._server.wait()
@@ -82,7 +82,7 @@ class Preloaded:
 
 
 class Forked:
-    """A process that the server started; its methods are those of subprocess.Popen."""
+    """A process that the server started. It has the methods of subprocess.Popen."""
 
     def __init__(self, connection: _socket.socket, pid: int):
         self._connection = connection
@@ -90,11 +90,11 @@ class Forked:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """The exit code, once it has ended."""
+        """The exit code, or None while the process runs."""
         return self._code(0)
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end."""
+        """Wait for the end of the process."""
         code = self._code(timeout)
         if code is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
@@ -107,15 +107,15 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9, unless it has ended."""
+        """Send SIGKILL unless the process has ended."""
         self.send_signal(signal.SIGKILL)
 
 
 def read_at_start(environment: Iterable[str]) -> bool:
-    """Whether a process that was started before would miss some of these variables."""
+    """Whether some of these variables have an effect only at the start of an interpreter."""
     return any(name.startswith(_READ_AT_START) for name in environment)

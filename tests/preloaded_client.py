@@ -1,6 +1,6 @@
 """Asks a preloaded server for a process. Every command of a test imports this, so it imports little.
 
-The public modules socket and signal would double the time, and json triple it.
+The public modules socket and signal would double the time of the import, and json would triple it.
 """
 
 import _socket
@@ -14,7 +14,7 @@ SIZE = 4  #: bytes of each number
 def start(
     path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
 ) -> tuple[_socket.socket, int]:
-    """Start a process by the server at this path; returns its connection and its id."""
+    """Start a process by the server at this path. Return its connection and its id."""
     connection = ask(path, arguments, folder, environment, streams)
     return connection, read_number(connection)
 
@@ -22,7 +22,7 @@ def start(
 def ask(
     path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
 ) -> _socket.socket:
-    """Ask the server at this path for a process; returns the connection, on which the answer comes."""
+    """Ask the server at this path for a process. Return the connection, on which the answer arrives."""
     umask = os.umask(0o77)
     os.umask(umask)
     text = marshal.dumps([arguments, folder, environment, umask])
@@ -40,7 +40,7 @@ def read_number(connection: _socket.socket) -> int:
 
 
 def read(connection: _socket.socket, size: int) -> bytes:
-    """So many bytes."""
+    """Read `size` bytes."""
     read = b""
     while len(read) < size:
         more = connection.recv(size - len(read))

@@ -1,4 +1,4 @@
-"""A process that has imported the program, and forks for each start of it: the imports take most of a start.
+"""A process that has imported the program and forks for each start, since imports take most of the time of a start.
 
 Each connection to its socket starts one process. A request names arguments, folder, environment and umask, and brings the
 three standard streams. The answer is the process id, and at the end the exit code, negative for a signal. A byte in
@@ -28,11 +28,11 @@ class Server:
 
     def __init__(self, listener: socket.socket):
         self._listener = listener
-        self._started: dict[socket.socket, int] = {}  #: the process of each connection
-        self._ends: dict[int, socket.socket] = {}  #: the connection of each process descriptor
+        self._started: dict[socket.socket, int] = {}  #: by connection: its process
+        self._ends: dict[int, socket.socket] = {}  #: by process descriptor: its connection
 
     def run(self) -> bool:
-        """Serve; returns True in each started process, and False at the end of the input."""
+        """Serve. Returns True in each started process, and False at the end of the input."""
         while True:
             ready, _, _ = select.select([sys.stdin, self._listener, *self._started, *self._ends], [], [])
             if sys.stdin in ready:
@@ -51,7 +51,7 @@ class Server:
         try:
             size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
             request = marshal.loads(preloaded_client.read(connection, int.from_bytes(size, "big")))
-        except (OSError, ValueError, EOFError):  # a test gave up while this process was still importing
+        except (OSError, ValueError, EOFError):  # the test ended while this process was still importing
             for stream in streams:
                 os.close(stream)
             connection.close()
@@ -66,7 +66,7 @@ class Server:
             os.close(stream)
         self._started[connection] = pid
         self._ends[os.pidfd_open(pid)] = connection
-        with contextlib.suppress(OSError):  # the other side has ended; so does the process, once the end is read
+        with contextlib.suppress(OSError):  # the caller has ended; the process is killed when that end is read
             connection.sendall(pid.to_bytes(_SIZE, "big"))
         return False
 
@@ -84,7 +84,7 @@ class Server:
         try:
             connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(_SIZE, "big", signed=True))
         except OSError:
-            pass  # the other side has ended
+            pass  # the caller has ended
         connection.close()
 
     def _kill_all(self) -> None:
@@ -93,7 +93,7 @@ class Server:
 
 
 def _take_over(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], umask: int) -> None:
-    """Become the process that was asked for."""
+    """Become the requested process."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -133,7 +133,7 @@ async def _check_the_client() -> None:
 def _run_program() -> NoReturn:
     """Run the command line, or the code after `-c`, and end as an interpreter does, except that it leaves its modules as they are.
 
-    To take them apart copies all memory that the fork shares, and costs more than most commands.
+    Removing them would copy all memory that the fork shares, and cost more than most commands.
     """
     code: str | int | None = None
     try:
@@ -162,9 +162,9 @@ def _run_program() -> NoReturn:
 
 
 def main() -> None:
-    """Serve the listening socket whose descriptor is the argument; in a started process, run its program."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
+    """Serve the listening socket whose descriptor is the argument. In a started process, run its program."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, the kernel would keep no exit codes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # after Ctrl-C the tests end, and with them the input of this process
     _import_everything()
     asyncio.run(_check_the_client())
     gc.freeze()

@@ -1,4 +1,4 @@
-"""SQLite stores for tests of other things. A new one is copied from one that is made once: that halves its costs."""
+"""Opens SQLite stores for tests of other parts. A new store is copied from a template, which halves its cost."""
 
 import functools
 from pathlib import Path
@@ -17,7 +17,7 @@ def _template() -> bytes:
 
 
 def open_store(path: Path) -> SqliteStore:
-    """Open the store at this path, a new one if there is none."""
+    """Open the store at this path, or make a new one."""
     if not path.exists():
         path.touch(0o600)
         path.write_bytes(_template())

@@ -1,4 +1,4 @@
-"""The tests pass wherever a script starts them."""
+"""The tests also pass when a script starts them in its background."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ SIGNALS = ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM", "SIGPIPE", "SIGALRM", "SIGU
 
 @pytest.fixture(params=SIGNALS)
 def ignored(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
-    """A signal that this process ignores and blocks, as one that was started with `trap '' SIGNAL`."""
+    """A signal that this process ignores and blocks, as after `trap '' SIGNAL` in a script."""
     number = signal.Signals[request.param]
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     handler = signal.signal(number, signal.SIG_IGN)
@@ -29,7 +29,7 @@ def ignored(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
 def test_a_signal_that_the_tests_ignore_reaches_their_children(ignored: signal.Signals) -> None:
     with signals_reach_children():
         child = subprocess.Popen(["sleep", "30"])
-        os.kill(os.getpid(), ignored)  # this process goes on
+        os.kill(os.getpid(), ignored)  # this process continues
     child.send_signal(ignored)
 
     assert child.wait(PATIENCE_SECONDS) == -ignored

@@ -1,4 +1,4 @@
-"""A test of many cases fails when one of them fails, and says which."""
+"""A test with `each` fails if one of its cases fails, and names that case."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def test_all_cases_are_tried_and_each_failure_names_its_case() -> None:
     ]
 
 
-def test_one_failure_is_raised_as_it_is() -> None:
+def test_a_single_failure_is_raised_unchanged() -> None:
     @each("number", [1, 2])
     def even(number: int) -> None:
         assert number % 2 == 0
@@ -43,5 +43,5 @@ def double() -> Callable[[int], int]:
 
 
 @each("number", [1, 2])
-def test_cases_share_the_fixtures(double: Callable[[int], int], number: int) -> None:
+def test_cases_share_the_fixtures_of_their_test(double: Callable[[int], int], number: int) -> None:
     assert double(number) == number + number

@@ -1,4 +1,4 @@
-"""The house: folders are the stations of an event's journey, and imports run one way through them."""
+"""Each folder of the program is a room. Rooms import one way only, and some libraries belong to one room."""
 
 import ast
 import functools
@@ -33,7 +33,7 @@ ROOMS = {
 """From the top of the house to its ground: a room imports only from rooms that are listed below it."""
 
 CLOSED = {
-    "rules": ("actions", "client", "store"),  # the daemon hands the plugins to the loader
+    "rules": ("actions", "client", "store"),  # the daemon passes the plugins to the loader
     "actions": ("store",),
     "client": ("payload", "store", "observe"),
     "plugins": ("store", "observe"),
@@ -60,7 +60,7 @@ LIBRARIES = {
 
 @functools.cache
 def _imports(path: Path) -> set[str]:
-    """Full names of what a file imports; imports for type checkers are left out."""
+    """The full names that a file imports, except imports for type checkers."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -103,7 +103,7 @@ def test_a_room_imports_only_from_rooms_below_it(room: str) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+def test_a_library_is_imported_only_in_its_room(library: str) -> None:
     users = {path for path in _files("") if any(name.split(".")[0] == library for name in _imports(path))}
 
     assert users

@@ -1,4 +1,4 @@
-"""The PostgreSQL server of the tests."""
+"""The PostgreSQL server of the tests has empty databases and durable commits."""
 
 import psycopg
 
@@ -15,7 +15,7 @@ def test_each_database_of_the_server_is_empty(postgres_server: Server, postgres_
     postgres_server.drop_database(other)
 
 
-def test_what_was_committed_outlives_a_killed_server() -> None:
+def test_committed_rows_survive_a_killed_server() -> None:
     server = Server()
     try:
         server.execute("CREATE TABLE made (n int)")

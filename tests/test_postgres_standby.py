@@ -1,4 +1,4 @@
-"""The standby of the tests follows its primary, and takes over."""
+"""The standby of the tests follows its primary and can take over."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ from tests.postgres import PATIENCE_SECONDS, Server
 from tests.postgres_standby import PRIMARY, Standby, wait_for_standby
 
 
-def test_a_promoted_synchronous_standby_has_all_that_was_committed() -> None:
+def test_a_promoted_synchronous_standby_has_every_committed_row() -> None:
     with contextlib.ExitStack() as stack:
         primary = Server(PRIMARY)
         stack.callback(primary.remove)
@@ -31,7 +31,7 @@ def test_a_promoted_synchronous_standby_has_all_that_was_committed() -> None:
         assert standby.execute("INSERT INTO t VALUES (2) RETURNING (SELECT count(*) FROM t)") == [(1,)]
 
 
-def test_a_connection_is_cut_before_or_after_the_commit_reached_the_server(postgres_server: Server) -> None:
+def test_the_proxy_can_cut_a_connection_before_or_after_the_commit(postgres_server: Server) -> None:
     name = postgres_server.new_database()
     proxy = FaultyProxy(postgres_server.port)
     try:

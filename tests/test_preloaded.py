@@ -1,4 +1,4 @@
-"""The process that forks the program for other tests outlives what a test does to it."""
+"""The process that forks the program for tests survives broken requests and callers that leave."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ def _version() -> str:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x00\x00", b"\x00\x00\x00\x05abc", b"\x00\x00\x00\x03abc"])
-def test_a_request_that_breaks_off_stops_no_other_daemon(sent: bytes) -> None:
+def test_an_incomplete_request_stops_no_other_daemon(sent: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(preloaded().path)
         connection.sendall(sent)

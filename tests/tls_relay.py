@@ -1,4 +1,4 @@
-"""TLS before a PostgreSQL server that speaks none, as a server built with OpenSSL answers the request for it."""
+"""Adds TLS to a PostgreSQL server without TLS, with the answers of a server that is built with OpenSSL."""
 
 import contextlib
 import select
@@ -14,23 +14,23 @@ _TLS_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 class TlsRelay:
-    """Passes what TLS carried on to the server."""
+    """Decrypts connections and passes them on to the server."""
 
     def __init__(self, port: int, files: TlsFiles, host: str = "127.0.0.1") -> None:
-        """`port`: of the server, on loopback; `host`: where it listens itself."""
+        """`port`: the port of the server on loopback. `host`: the address of the relay."""
         self._server = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(files.cert, files.key)
         self._listener = socket.create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
-        self.carried = 0  #: connections that spoke TLS to the end of its handshake
-        self.clear = 0  #: connections that asked for no TLS, and were cut
+        self.carried = 0  #: number of connections with a complete TLS handshake
+        self.clear = 0  #: number of connections that did not ask for TLS and were cut
         self._closing = threading.Event()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
     def close(self) -> None:
-        """Cut all connections, and take no more."""
+        """Cut all connections and accept no more."""
         self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -60,7 +60,7 @@ class TlsRelay:
                     self._relay(carried, server)
 
     def _relay(self, carried: ssl.SSLSocket, server: socket.socket) -> None:
-        """In one thread: two may not use a TLS socket at once."""
+        """Relay in one thread, since two threads may not use a TLS socket at once."""
         while not self._closing.is_set():
             ready = [carried] if carried.pending() else select.select([carried, server], [], [], 0.1)[0]
             for one in ready:

@@ -1,7 +1,7 @@
-"""A pooler in transaction mode: each transaction of a client may go to another session of the server, as with pgbouncer.
+"""A pooler in transaction mode, like pgbouncer: each transaction of a client may use another session of the server.
 
-Nothing resets a session in between, and no client gets the same one twice in a row while another one is free. So what
-relies on a session fails: prepared statements, LISTEN, settings and locks.
+Sessions are not reset in between, and a client gets another session each time if one is free. So everything that needs
+a session fails: prepared statements, LISTEN, settings and locks.
 """
 
 import contextlib
@@ -14,27 +14,27 @@ from collections import deque
 from tests.postgres import PATIENCE_SECONDS
 
 _TLS_REQUEST, _GSS_REQUEST = 80877103, 80877104
-_SESSIONS = 3  #: of the server that are open before any is used again
+_SESSIONS = 3  #: sessions of the server that are opened before one is reused
 
 
 class TransactionPooler:
     """Listens on loopback for clients of one database."""
 
     def __init__(self, port: int) -> None:
-        """`port`: of the server."""
+        """`port`: the port of the server."""
         self._port = port
         self._lock = threading.Lock()
         self._free: deque[_Session] = deque()
         self._closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self.switches = 0  #: transactions that went to another session than the client's last one
-        self.of_sessions: list[str] = []  #: what clients sent that outlives a transaction
+        self.switches = 0  #: number of transactions that used another session than the client's last one
+        self.of_sessions: list[str] = []  #: messages of clients whose effect outlives a transaction
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
     def close(self) -> None:
-        """Cut all connections, and take no more."""
+        """Cut all connections and accept no more."""
         self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -77,7 +77,7 @@ class TransactionPooler:
 
     def _free_one(self) -> "_Session":
         with self._lock:
-            return self._free.popleft()  # the one that was used longest ago
+            return self._free.popleft()  # the session that was used the longest ago
 
     def _release(self, session: "_Session") -> None:
         with self._lock:
@@ -90,7 +90,7 @@ class TransactionPooler:
         return []
 
     def _transaction(self, client: socket.socket, session: "_Session", first: bytes) -> None:
-        """Relay until nothing is under way any more, and the server says that no transaction is open."""
+        """Relay until the server has answered everything and reports that no transaction is open."""
         asked, answers, waiting = _Messages(), _Messages(), 0
         data, source = first, client
         while True:
@@ -141,13 +141,13 @@ class _Session:
 
 
 class _Messages:
-    """Finds whole messages in what comes in pieces."""
+    """Splits received pieces into complete messages."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def of(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Those that are whole now: kind, and body."""
+        """Add a piece. Return the complete messages as kind and body."""
         self._rest += data
         found = []
         while len(self._rest) >= 5:
@@ -160,7 +160,7 @@ class _Messages:
 
 
 def _startup(client: socket.socket) -> bytes:
-    """The client's first message, after it was told that there is no encryption."""
+    """The client's first message, after the answer that there is no encryption."""
     while True:
         head = client.recv(8, socket.MSG_WAITALL)
         if len(head) < 8:
