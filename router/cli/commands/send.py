@@ -1,6 +1,5 @@
 """`webhook-router send`: posts a payload to the daemon, signed as the provider would."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -8,6 +7,7 @@ from urllib.parse import urlencode
 
 import click
 
+from router.cli.failure import fail, usable
 from router.cli.options import json_option, loader, now_ms
 from router.cli.request_flags import (
     at_path,
@@ -21,7 +21,11 @@ from router.cli.request_flags import (
 from router.domain.errors import Level, Problem, StartError
 
 if TYPE_CHECKING:
+    from router.cli.sender.client import DaemonResponse
+    from router.cli.sender.destination import Destination
+    from router.cli.sender.request import SignedRequest
     from router.plugins.scheme import SenderProfile
+    from router.rules.ruleset import Ruleset
     from router.rules.source import Source
 
 _HELP = """Post FILE to a running daemon, signed as the source's provider would sign it. FILE -: standard input.
@@ -89,10 +93,8 @@ def send(
     as_json: bool,
 ) -> None:
     """Post a payload."""
-    from router.cli.sender.client import NoResponse  # noqa: PLC0415
-    from router.cli.sender.client import send as post  # noqa: PLC0415
     from router.cli.sender.destination import destination  # noqa: PLC0415
-    from router.cli.sender.printing import event_id_of, print_request, print_response  # noqa: PLC0415
+    from router.cli.sender.printing import print_request, print_response  # noqa: PLC0415
     from router.cli.sender.request import signed_request  # noqa: PLC0415
     from router.plugins.scheme import Unsignable  # noqa: PLC0415
 
@@ -101,11 +103,8 @@ def send(
     except StartError as error:
         raise click.UsageError(str(error)) from None
     loaded = loader(require_secrets=False).load_file(rules)
-    if loaded.ruleset is None:
-        for problem in loaded.problems:
-            click.echo(str(problem), err=True)
-        sys.exit(1)
-    chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
+    ruleset = usable(loaded)
+    chosen = at_path(chosen_source(ruleset.sources, source), params)
     profile = sender_profile(chosen)
     _check_flags(event, content_type, method, profile, chosen)
     request = signed_request(
@@ -124,15 +123,25 @@ def send(
     if dry_run:
         print_request(request, daemon, as_json=as_json)
         return
+    response = _posted(request, daemon, ruleset, chosen)
+    print_response(response, request, daemon, chosen, rules, as_json=as_json)
+
+
+def _posted(request: "SignedRequest", daemon: "Destination", ruleset: "Ruleset", source: "Source") -> "DaemonResponse":
+    """Post the request. If nothing answers, or something that is no daemon, the command ends."""
+    from router.cli.sender.client import NoResponse  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.sender.client import send as post  # noqa: PLC0415
+    from router.cli.sender.printing import event_id_of  # noqa: PLC0415
+
     response = post(request, daemon)
     if isinstance(response, NoResponse):
         cure = "; start the daemon with webhook-router serve, or give its address by --to" if response.refused else ""
         _fail(response.reason + cure)
-    custom_response = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
+    custom_response = source.respond or source.handshake or any(rule.respond for rule in ruleset.rules)
     if 200 <= response.status < 300 and not (custom_response or event_id_of(response)):
         where = f"{request.inbound.method} {daemon}{request.inbound.path} answers {response.status}"
         _fail(f"{where}, but without an event id; is that the daemon? webhook-router status shows it")
-    print_response(response, request, daemon, chosen, rules, as_json=as_json)
+    return response
 
 
 def _sendable(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -180,5 +189,4 @@ def _unsignable(reason: str, source: "Source", problems: Sequence[Problem], rule
 def _fail(message: str) -> NoReturn:
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
 
-    click.echo(f"webhook-router: {safe(message)}", err=True)
-    sys.exit(1)
+    fail(safe(message))

@@ -3,16 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
 
-from router.cli.options import loader, now_ms, open_store, rules_argument, store_option_for
+from router.cli.failure import fail, ruleset_of
+from router.cli.options import now_ms, open_store, rules_argument, store_option_for
 from router.cli.request_flags import (
     at_path,
     body_of,
@@ -24,7 +25,7 @@ from router.cli.request_flags import (
     with_event,
 )
 from router.cli.resolve import resolve_id
-from router.domain.errors import PayloadError, Problem
+from router.domain.errors import PayloadError
 
 if TYPE_CHECKING:
     from router.domain.events import Event
@@ -85,14 +86,8 @@ each of its items is an event. With --expect, exactly the named rules must match
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def test(
     rules: Path,
-    source: str | None,
-    payload: str | None,
-    headers: tuple[str, ...],
-    params: tuple[str, ...],
-    queries: tuple[str, ...],
-    content_type: str | None,
-    received_at: str | None,
     event_id: str | None,
+    received_at: str | None,
     store: str,
     expected: tuple[str, ...],
     cases: tuple[Path, ...],
@@ -101,12 +96,12 @@ def test(
     expect_none: bool,
     explained: bool,
     as_json: bool,
+    **request: Any,
 ) -> None:
     """Show what the rules would do."""
-    from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415
-    from router.cli.sender.request import usual_type_of  # noqa: PLC0415 - `--help` need not wait
-    from router.rules.dry_run.preview import made_event, preview  # noqa: PLC0415
+    from router.rules.dry_run.preview import preview  # noqa: PLC0415 - `--help` need not wait
 
+    payload = request["payload"]
     if cases:
         if payload or event_id or expected or expect_none or received_at:
             raise click.UsageError(
@@ -120,57 +115,63 @@ def test(
         raise click.UsageError("--junit needs --cases")
     if expected and expect_none:
         raise click.UsageError("give --expect or --expect-none, not both")
-    loaded = loader(require_secrets=False).load_file(rules)
-    if loaded.ruleset is None:
-        _fail_with(loaded.problems)
+    ruleset = ruleset_of(rules)
     now = now_ms() if received_at is None else received_at_of(received_at)
+    expecting = list(expected) if expected or expect_none else None
     if payload is None:
         assert event_id is not None  # checked above
-        event = _own_example(loaded.ruleset, event_id, now) or _stored_event(store, event_id)
+        event = _own_example(ruleset, event_id, now) or _stored_event(store, event_id)
         event = event if received_at is None else replace(event, received_at=now)
     else:
-        chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
-        if chosen.poll is not None:
-            expecting = list(expected) if expected or expect_none else None
-            given = {"--query": queries, "--event": event_id}
-            answer = _Answer(body_of(payload), [header_of(header) for header in headers], content_type, given)
-            _test_answer(loaded.ruleset, chosen, answer, expecting, now, explained=explained, as_json=as_json)
+        flags = _RequestFlags(**request, event=event_id)
+        source = at_path(chosen_source(ruleset.sources, flags.source), flags.params)
+        if source.poll is not None:
+            _test_answer(ruleset, source, flags, expecting, now, explained=explained, as_json=as_json)
             return
-        profile = sender_profile(chosen)
-        request_headers = with_event([header_of(header) for header in headers], event_id, profile, chosen)
-        body = body_of(payload)
-        if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
-            content_type = usual_type_of(profile, body)
-        query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body, request_headers, query, content_type, now)
+        event = _made_event(source, flags, now)
     try:
-        result = preview(loaded.ruleset, event, arriving=payload is not None, explained=explained)
+        result = preview(ruleset, event, arriving=payload is not None, explained=explained)
     except PayloadError as error:
-        _fail(f"the payload can't be parsed: {error}; such a request is answered 400")
+        fail(f"the payload can't be parsed: {error}; such a request is answered 400")
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
     else:
-        print_preview(result.as_json())
-        for rule in result.explained or ():
-            print_explained(rule)
-    if expected or expect_none:
-        _check_expected(result, expected)
+        _print(result)
+    if expecting is not None:
+        _check_expected(result, expecting)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """A recorded answer to a poll."""
+class _RequestFlags:
+    """The flags that make up a request, or a recorded answer to a poll."""
 
-    body: bytes
-    headers: Sequence[tuple[str, str]]
+    source: str | None
+    payload: str
+    headers: tuple[str, ...]
+    params: tuple[str, ...]
+    queries: tuple[str, ...]
     content_type: str | None
-    given: Mapping[str, object]  #: flags that fit only requests of senders
+    event: str | None  #: the provider's word for the kind of event
+
+
+def _made_event(source: "Source", flags: _RequestFlags, now: int) -> "Event":
+    """The event of the request. Raises UsageError, RouterError."""
+    from router.cli.sender.request import usual_type_of  # noqa: PLC0415 - `--help` need not wait
+    from router.rules.dry_run.preview import made_event  # noqa: PLC0415
+
+    profile = sender_profile(source)
+    headers = with_event([header_of(header) for header in flags.headers], flags.event, profile, source)
+    body, content_type = body_of(flags.payload), flags.content_type
+    if content_type is None and "content-type" not in {name.lower() for name, _ in headers}:
+        content_type = usual_type_of(profile, body)
+    query = urlencode([parameter_of(pair) for pair in flags.queries])
+    return made_event(source, body, headers, query, content_type, now)
 
 
 def _test_answer(
     ruleset: "Ruleset",
     source: "Source",
-    answer: _Answer,
+    flags: _RequestFlags,
     expected: Sequence[str] | None,
     now: int,
     *,
@@ -179,38 +180,44 @@ def _test_answer(
 ) -> None:
     """Show what the events of a recorded answer would do. Each rule in `expected` must match at least one of them."""
     from router.cli.printing.polls import beginning  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415
     from router.rules.dry_run.answer import preview_answer, together  # noqa: PLC0415
 
-    for flag, value in answer.given.items():
+    body, headers = body_of(flags.payload), [header_of(header) for header in flags.headers]
+    for flag, value in (("--query", flags.queries), ("--event", flags.event)):
         if value:
             raise click.UsageError(
                 f"{flag} does not fit: source {source.name} is polled, so --payload is a recorded answer of the service"
             )
-    typed = next((value for name, value in answer.headers if name.lower() == "content-type"), None)
+    typed = next((value for name, value in headers if name.lower() == "content-type"), None)
     try:
-        content_type = answer.content_type or typed
-        shown = preview_answer(ruleset, source, answer.body, content_type, now, explained=explained)
+        content_type = flags.content_type or typed
+        shown = preview_answer(ruleset, source, body, content_type, now, explained=explained)
     except PayloadError as error:
-        _fail(f"the answer can't be read: {error}; such a poll fails")
+        fail(f"the answer can't be read: {error}; such a poll fails")
     if as_json:
         click.echo(json.dumps({"events": [one.as_json() for one in shown]}, indent=2, ensure_ascii=False))
     elif not shown:
         click.echo("The answer has no items, so it gives no event.")
     for number, one in enumerate(() if as_json else shown, 1):
         click.echo(f"event {number} of {len(shown)}: {beginning(one.event.body)}")
-        print_preview(one.shown.as_json())
-        for rule in one.shown.explained or ():
-            print_explained(rule)
+        _print(one.shown)
     if expected is not None:
         _check_expected(together(ruleset, source, [one.shown for one in shown]), expected)
 
 
+def _print(result: "Preview") -> None:
+    from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415 - `--help` need not wait
+
+    print_preview(result.as_json())
+    for rule in result.explained or ():
+        print_explained(rule)
+
+
 def _check_expected(result: "Preview", expected: Sequence[str]) -> None:
     if set(result.matched) != set(expected):
-        _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
+        fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
     if dead := [delivery.dead_at_once for delivery in result.deliveries if delivery.error is not None]:
-        _fail("; ".join(dead))
+        fail("; ".join(dead))
 
 
 def _names(names: Sequence[str]) -> str:
@@ -225,9 +232,9 @@ def _own_example(ruleset: "Ruleset", kind: str, now: int) -> "Event | None":
     if "." not in kind:
         return None
     if kind not in KINDS:
-        _fail(f'the router has no own event "{kind}"{did_you_mean(kind, KINDS)}')
+        fail(f'the router has no own event "{kind}"{did_you_mean(kind, KINDS)}')
     if SOURCE in ruleset.sources:
-        _fail(f'"{SOURCE}" is a source of this file, so no rule can listen to the router\'s own events; rename it')
+        fail(f'"{SOURCE}" is a source of this file, so no rule can listen to the router\'s own events; rename it')
     return sample_event(kind, now)
 
 
@@ -238,7 +245,7 @@ def _stored_event(store: str, event_id: str) -> "Event":
         event_id = resolve_id(opened, event_id, find_event)
         event = opened.event(event_id)
     if event is None:
-        _fail(f"the event {event_id} was pruned in the meantime")
+        fail(f"the event {event_id} was pruned in the meantime")
     return event
 
 
@@ -247,26 +254,12 @@ def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_j
     from router.rules.dry_run.cases import run_cases  # noqa: PLC0415 - `--help` need not wait
     from router.rules.dry_run.junit import junit  # noqa: PLC0415
 
-    loaded = loader(require_secrets=False).load_file(rules)
-    if loaded.ruleset is None:
-        _fail_with(loaded.problems)
-    run = run_cases(loaded.ruleset, files, now_ms())
+    run = run_cases(ruleset_of(rules), files, now_ms())
     if report is not None:
         try:
             report.write_text(junit(run), encoding="utf-8")
         except OSError as error:
-            _fail(f"the report {report} can't be written: {os.strerror(error.errno or 0)}")
+            fail(f"the report {report} can't be written: {os.strerror(error.errno or 0)}")
     print_cases(run, as_json=as_json)
     if run.failed:
         sys.exit(1)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"webhook-router: {message}", err=True)
-    sys.exit(1)
-
-
-def _fail_with(problems: Sequence[Problem]) -> NoReturn:
-    for problem in problems:
-        click.echo(str(problem), err=True)
-    sys.exit(1)
