@@ -93,7 +93,7 @@ def _unread(options: TlsOptions | None, made: ssl.SSLContext | None) -> str:
 def _auth(options: AuthOptions, build: Build) -> Auth | None:
     given = [key for key in ("basic", "bearer", "header") if getattr(options, key) is not None]
     if options.value is not None and options.header is None:
-        build.fault("value goes with header: {header: X-Api-Key, value: {env: NAME}}", "auth", "value")
+        build.fault("value needs header: {header: X-Api-Key, value: {env: NAME}}", "auth", "value")
         return None
     if len(given) != 1:
         found = f"found {' and '.join(given)}" if given else "found none of them"
@@ -111,7 +111,7 @@ def _auth(options: AuthOptions, build: Build) -> Auth | None:
 def _own_header(options: AuthOptions, build: Build) -> Auth | None:
     name = options.header or ""
     if not _NAME.fullmatch(name):
-        build.fault("a header's name is letters, digits and -", "auth", "header")
+        build.fault("expected a header name of letters, digits and -", "auth", "header")
         return None
     if name.lower() in _RESERVED:
         build.fault(f"{name} is set by the forward itself; name the header that the target reads", "auth", "header")

@@ -69,14 +69,14 @@ def test_a_signed_header_is_covered_and_must_occur_exactly_once() -> None:
 @pytest.mark.parametrize(
     ("options", "faults"),
     [
-        ({"url": "https://a.example/x"}, ["url goes with {url} in signed"]),
+        ({"url": "https://a.example/x"}, ["url needs {url} in signed"]),
         ({"url": "https://a.example/x?y", "signed": "{url}{body}"}, ["expected the webhook's public URL"]),
         ({"url": "https://u:p@a.example/x", "signed": "{url}{body}"}, ["leave user name and password out of url"]),
         ({"signed": "{url}{body}"}, ["{url} in signed needs url"]),
-        ({"signed": "{header:a b}{body}"}, ["a header's name is letters, digits and -"]),
+        ({"signed": "{header:a b}{body}"}, ["expected a header name of letters, digits and -"]),
         ({"signed": "{header:X_Id}{body}"}, ["no request has a header X_Id"]),
         ({"parts": {"signature": "v1", "separator": "=="}}, ["expected one of , ; | &"]),
-        ({"parts": {"signature": "v=1"}}, ["a part's name is letters"]),
+        ({"parts": {"signature": "v=1"}}, ["expected a part name is letters"]),
         ({"parts": {"signature": "t", "time": "t"}}, ["the time and the signature are two parts"]),
         ({"parts": {"signature": "v", "time": "t"}, "timestamp_header": "X-T"}, ["not from both"]),
         ({"parts": {"signature": "v", "time": "t"}, "signed": "{body}"}, ["go together"]),

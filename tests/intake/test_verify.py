@@ -427,7 +427,7 @@ def test_scheme_none_accepts_requests_but_drops_credentials() -> None:
     [
         ("token", {"secret": {"env": "NEW"}}, "exactly one of header and query"),
         ("token", {"secret": {"env": "NEW"}, "header": "X", "query": "y"}, "exactly one of header and query"),
-        ("token", {"secret": {"env": "NEW"}, "query": "y", "prefix": "p"}, "prefix goes with header"),
+        ("token", {"secret": {"env": "NEW"}, "query": "y", "prefix": "p"}, "prefix needs header"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "a b"}, "letters, digits"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}"}, "{body} must be signed"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}{body}"}, "go together"),

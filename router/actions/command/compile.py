@@ -136,7 +136,7 @@ def _check_shell(script: str, build: Build) -> None:
 
 def _env(name: str, text: str, build: Build) -> Template:
     if not _ENV_NAME.fullmatch(name):
-        build.fault("an environment variable's name is letters, digits and _", "env", name)
+        build.fault("expected a variable name of letters, digits and _", "env", name)
     template = compiled_template(text, build, "env", name)
     bounded = _is_bounded(build)
     if _CODE_ENV.fullmatch(name) or (bounded and _CODE_ENV_OF_PROGRAMS.fullmatch(name)):

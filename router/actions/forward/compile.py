@@ -60,7 +60,7 @@ def _url(options: ForwardOptions, build: Build) -> Url:
     if options.target is not None:
         return _url_at_target(options, options.target, build)
     if options.path is not None:
-        build.fault("path goes with target; with url, write the whole URL there", "path")
+        build.fault("path needs target; with url, write the whole URL there", "path")
     try:
         return compile_url(options.url or "", secrets=build.secrets, allow_hosts=tuple(options.allow_hosts))
     except TemplateError as error:
@@ -127,7 +127,7 @@ def _headers(options: ForwardOptions, build: Build, connection: ConnectionSpec) 
 
 def _header(name: str, text: str, build: Build) -> Template | None:
     if not name or any(not ("!" <= c <= "~") or c in '()<>@,;:\\"/[]?={}' for c in name):
-        build.fault("a header's name is letters, digits and -", "headers", name)
+        build.fault("expected a header name of letters, digits and -", "headers", name)
         return None
     if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
         build.fault(f"{name} is set by the connection itself", "headers", name)

@@ -90,7 +90,7 @@ def signed_request(
 def header_fault(name: str, value: str) -> str | None:
     """Why this header can't be sent. None if it can."""
     if not HEADER_NAME.fullmatch(name):
-        return "a header's name is letters, digits and -"
+        return "expected a header name of letters, digits and -"
     if name.lower() in _CONNECTION_HEADERS:
         return f"{name} belongs to the connection; the command sets it by itself"
     if not _VALUE.fullmatch(value):

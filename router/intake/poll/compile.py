@@ -45,7 +45,7 @@ def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build
     by_link = options.next == LINK
     next_page = None if options.next is None or by_link else _value(options.next, build, "next")
     if options.next is not None and options.items is None:
-        build.fault("next goes with items: without items the whole answer is one event", "next")
+        build.fault("next needs items: without items the whole answer is one event", "next")
     literal = url.rest.text.partition("{{")[0] if url.secret is None else ""
     connection = compile_connection(options, build)
     written = {"url": options.url, "items": options.items, "id": options.id}
@@ -103,15 +103,15 @@ def _headers(options: PollOptions, build: Build) -> tuple[tuple[str, Template], 
     for name, text in options.headers.items():
         lower = name.lower()
         if not HEADER_NAME.fullmatch(name):
-            build.fault("a header's name is letters, digits and -", "headers", name)
+            build.fault("expected a header name of letters, digits and -", "headers", name)
         elif lower in _OURS:
             build.fault(f"{name} is set by the poll itself; remove it", "headers", name)
         elif options.auth is not None and lower == taken:
             build.fault(f"{name} is set by auth too; remove one of them", "headers", name)
         elif lower in seen:
-            build.fault(f"{name} is here twice, in upper and lower case", "headers", name)
+            build.fault(f"{name} is given twice, in upper and lower case; keep one", "headers", name)
         elif any(c in text for c in "\r\n\0"):
-            build.fault("a header's value is one line", "headers", name)
+            build.fault("a header value must be one line", "headers", name)
         else:
             seen.add(lower)
             template = _template(text, build, "headers", name)
@@ -163,7 +163,7 @@ def _ids(options: PollOptions, build: Build) -> list[ItemField]:
     if written is None:
         return []
     if options.items is None:
-        build.fault("id goes with items: without items the whole answer is one event when it differs", "id")
+        build.fault("id needs items: without items the whole answer is one event when it differs", "id")
         return []
     texts = written if isinstance(written, list) and written else [written]
     found: list[ItemField] = []

@@ -132,7 +132,7 @@ def _check_form(answer: AnswerOptions, build: Build, place: int) -> None:
     if answer.json_ is not None and answer.header is not None:
         build.fault("the answer is JSON or a header, not both", place, "answer", "header")
     if answer.constant is not None and (answer.json_ is not None or answer.header is not None):
-        build.fault("json and header go with echo and hmac; a constant has its own", place, "answer")
+        build.fault("json and header need echo or hmac; a constant has its own", place, "answer")
     headers = {**(answer.constant.headers if answer.constant else {}), **({answer.header: ""} if answer.header else {})}
     for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name) or name.lower() in _OWNED_HEADERS or not re.fullmatch(r"[ -~]*", value):

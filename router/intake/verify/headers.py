@@ -9,7 +9,7 @@ from router.plugins.scheme import Unverified, VerifyFailure
 def check_header(name: str, build: Build, option: str) -> None:
     """Report a name that a header can't have."""
     if not HEADER_NAME.fullmatch(name):
-        build.fault("a header's name is letters, digits and -", option)
+        build.fault("expected a header name of letters, digits and -", option)
     elif "_" in name:
         build.fault_unless_recorded(dropped_header(name), option)
 

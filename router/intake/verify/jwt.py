@@ -262,7 +262,7 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         )
     algorithms = tuple(options.algorithms or (("HS256",) if options.secret is not None else _PUBLIC))
     if any(name.startswith("HS") != (options.secret is not None) for name in algorithms):
-        build.fault("HS… goes with a secret, every other algorithm with jwks", "algorithms")
+        build.fault("HS… needs a secret, every other algorithm needs jwks", "algorithms")
     prefix = options.prefix if options.prefix is not None else _usual_prefix(options.header)
     secrets = key_bytes(resolve(options.secret, build)) if options.secret is not None else ()
     keys = _jwks(options.jwks, build) if options.jwks is not None else None

@@ -100,7 +100,7 @@ def _check_url(text: str, url: str, build: Build) -> None:
     if not re.fullmatch(r"https?://[!-~]+", url) or "?" in url or "#" in url:
         build.fault("expected the webhook's public URL such as https://hooks.example.com/hooks/square, no query", "url")
     elif "{url}" not in text:
-        build.fault("url goes with {url} in signed", "url")
+        build.fault("url needs {url} in signed", "url")
 
 
 def _cure(word: str) -> str:

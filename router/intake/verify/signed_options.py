@@ -87,7 +87,7 @@ def _parts(options: PartsOptions, build: Build) -> Parts:
     for name in ("time", "signature"):
         value = getattr(options, name)
         if value is not None and not _NAME.fullmatch(value):
-            build.fault("a part's name is letters, digits, _ and -", "parts", name)
+            build.fault("expected a part name of letters, digits, _ and -", "parts", name)
     if options.time == options.signature:
         build.fault("the time and the signature are two parts", "parts", "time")
     return Parts(options.separator, options.time, options.signature)

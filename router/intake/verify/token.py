@@ -35,7 +35,7 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     if options.query is not None and not options.query:
         build.fault("expected a parameter's name", "query")
     if options.prefix and options.query is not None:
-        build.fault("prefix goes with header", "prefix")
+        build.fault("prefix needs header", "prefix")
     if not options.prefix.isascii():
         build.fault("expected plain ASCII", "prefix")
     allowed = key_bytes(resolve(options.secret, build))

@@ -248,7 +248,7 @@ def test_the_error_for_a_program_that_cannot_start_says_why(
         ({"argv": ["echo", "a\0"]}, "can't contain NUL"),
         ({"shell": "echo {{ payload.x }}"}, "shell: a shell script is constant"),
         ({"shell": " "}, "expected a script"),
-        ({"argv": ["echo"], "env": {"a-b": "x"}}, "env.a-b: an environment variable's name"),
+        ({"argv": ["echo"], "env": {"a-b": "x"}}, "env.a-b: expected a variable name of letters, digits and _"),
         ({"argv": ["echo"], "cwd": "{{ payload.x }}"}, "cwd is constant"),
         ({"argv": ["echo"], "cwd": "nowhere"}, "this folder does not exist"),
         ({"argv": ["./none.sh"]}, "this program does not exist"),

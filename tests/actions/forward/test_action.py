@@ -579,7 +579,7 @@ def test_the_preview_shows_the_request_with_secrets_masked(act: Make, job: Make)
         ({"url": "http://h/", "target": "ci"}, "exactly one"),
         ({"target": "cy"}, 'target: undefined target "cy"; known: ci'),
         ({"target": "ci", "path": "x"}, "begins with /"),
-        ({"url": "http://h/", "path": "/x"}, "path goes with target"),
+        ({"url": "http://h/", "path": "/x"}, "path needs target"),
         ({"target": "ci", "concurrency": 3}, "belongs to the target"),
         ({"url": "http://{{ payload.h }}/"}, "url: "),
         ({"url": "http://h/", "headers": {"X": "{{ nope }}"}}, "headers.X: unknown name"),
