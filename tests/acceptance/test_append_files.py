@@ -67,7 +67,7 @@ def test_two_daemons_and_a_rotation_can_share_a_file(tmp_path: Path, eventually:
         for thread in threads:
             thread.join()
         for daemon in daemons:
-            eventually(lambda: _succeeded(daemon) == 3 * EVENTS)  # noqa: B023 - it is waited for here
+            eventually(lambda: _succeeded(daemon) == 3 * EVENTS)  # noqa: B023 - called in this round only
     finally:
         stop.set()
         rotator.join()

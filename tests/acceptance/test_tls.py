@@ -78,7 +78,7 @@ def test_certificates_are_renewed_under_load_and_no_connection_is_refused(
                 before = len(daemon.lines)
                 authority.issue(ends=timedelta(minutes=minutes))
                 daemon.wait_for_line(LOADED, after=before, listener="intake")
-                until(lambda: len(shown) == number)  # noqa: B023 - it is waited for here
+                until(lambda: len(shown) == number)  # noqa: B023 - called in this round only
             before = len(daemon.lines)
             authority.issue(ends=timedelta(seconds=-1))
             refused = daemon.wait_for_line(REFUSED, after=before, listener="intake")

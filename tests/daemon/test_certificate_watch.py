@@ -1,5 +1,6 @@
 """The daemon loads renewed certificates while it runs."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -125,6 +126,8 @@ def test_without_certificates_no_thread_runs() -> None:
     watch = CertificateWatch({})
     watch.start()
     watch.reload_soon()
+
+    assert "certificates" not in [thread.name for thread in threading.enumerate()]
     watch.stop()
 
 

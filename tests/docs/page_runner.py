@@ -16,7 +16,7 @@ from tests.docs.transcript_match import IdMap, steps
 from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("8080", "8081", "9000")  #: ports in the documentation; a free port replaces each in commands, files and output
+PORTS = ("8080", "8081", "9000", "9001")  #: in the documentation; free ports replace them in commands, files and output
 
 #: The machine of the tests has run this command already (.ci/run takes it from the README).
 _SETUP = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install [^&]+ && ")

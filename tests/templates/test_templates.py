@@ -333,6 +333,7 @@ def test_the_work_of_every_filter_test_and_operator_is_limited(about: str) -> No
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_of_every_kind_of_template_is_limited(shape: str) -> None:
     budget = RenderBudget(len(BODY))
+    budget.left = number_of_examples(budget.left)
     tracemalloc.start()
     try:
         made = _bounded(Hostile(shape, SHAPES[shape]), budget)

@@ -205,8 +205,9 @@ def test_a_removed_or_disabled_source_is_no_longer_polled(runs: Runs) -> None:
 
     runs.reload("b: every: 10ms")
     until(lambda: not [one for one in runs.polling.states() if one.source == "a"])  # type: ignore[union-attr]
-    before, others = runs.count("a"), runs.count("b")
-    until(lambda: runs.count("b") >= others + 3)
+    for _ in range(2):  # in the first round a cancelled request may still arrive at the service
+        before, others = runs.count("a"), runs.count("b")
+        until(lambda: runs.count("b") >= others + 3)  # noqa: B023 - called in this round only
     assert runs.count("a") == before
 
     runs.reload("a: every: 10ms", "b: every: 10ms")
@@ -360,7 +361,7 @@ def test_a_failing_next_page_does_not_delay_polls_of_the_first_page(runs: Runs) 
     until(lambda: runs.counted("a", "failed"))
     items.append("b")
 
-    until(lambda: len(runs.store.events()) == 2)
+    until(lambda: [event.source for event in runs.store.events()].count("a") == 2)
 
 
 def test_a_full_store_causes_no_extra_polls(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

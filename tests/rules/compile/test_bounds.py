@@ -14,13 +14,14 @@ from router.rules.yaml import document
 from router.rules.yaml.document import MAX_BYTES, MAX_DEPTH, MAX_DIRECTIVES
 from router.rules.yaml.problems import MAX_PROBLEMS
 from router.runtime.pacing import TooLong, resting_while_busy
+from tests.conftest import number_of_examples
 
 HEAD = "sources:\n  s: {verify: none}\n"
 ACTIONS = "actions: [{append: ./x}]"
 RULE = f"rules:\n- name: a\n  {ACTIONS}\n"
 #: of CPU time. Each of these texts takes less than one second. Without its limit it takes much longer or for ever.
 SECONDS = 6.0
-COUNT = 2_000
+COUNT = number_of_examples(2_000)
 
 
 def _lines(make: Callable[[int], str], count: int = COUNT) -> str:

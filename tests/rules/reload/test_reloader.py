@@ -593,15 +593,15 @@ SECRET = (
 
 
 def test_a_rotated_secret_takes_effect_without_an_edit(watch: Callable[..., WatchedFile], tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("old\n")
+    (tmp_path / "token").write_text("planted-before\n")
     watched = watch(SECRET.format("a"))
 
-    (tmp_path / "token").write_text("new\n")
+    (tmp_path / "token").write_text("planted-after\n")
 
     until(lambda: watched.changes)
     assert watched.changes == [RulesetDiff(besides=("secret file token",))]
-    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
-    assert not any("new" in str(line) or "old" in str(line) for line in watched.lines)
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "planted-after"
+    assert "planted-" not in str(watched.lines)
 
 
 def test_a_missing_secret_keeps_the_old_rules_until_it_returns(
@@ -639,7 +639,7 @@ def test_a_fixed_file_reads_the_secret_that_changed_meanwhile(
     watched.path.write_text(BAD)
     until(lambda: watched.why() is DriftReason.PROBLEMS)
     (tmp_path / "token").write_text("new\n")
-    until(lambda: len(watched.refused) == 2)
+    until(lambda: len(watched.refused) >= 2)
 
     watched.path.write_text(SECRET.format("a"))
 
