@@ -5,16 +5,10 @@ from router.admin.api.deliveries import busy, run_change, work_limit
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.lists import change_reply, scan_position, search_page
 from router.admin.api.parameters import (
-    CURSOR,
-    HEADERS,
-    LIMITED,
-    PROVIDER_ID,
     RULE,
-    SINCE,
+    SEARCHED,
     STATES,
     UNMATCHED,
-    UNTIL,
-    WHERE,
     flag,
     text,
 )
@@ -181,13 +175,7 @@ ENDPOINTS = (
             RULE,
             STATES,
             UNMATCHED,
-            PROVIDER_ID,
-            HEADERS,
-            WHERE,
-            SINCE,
-            UNTIL,
-            LIMITED,
-            CURSOR,
+            *SEARCHED,
         ),
     ),
     Endpoint(

@@ -142,3 +142,6 @@ STATES = Parameter(
     _state,
     repeatable=True,
 )
+
+SEARCHED = (PROVIDER_ID, HEADERS, WHERE, SINCE, UNTIL, LIMITED, CURSOR)
+"""Of the lists that can be searched by header and payload."""
