@@ -76,7 +76,7 @@ def test_a_signed_header_is_covered_and_must_occur_exactly_once() -> None:
         ({"signed": "{header:a b}{body}"}, ["expected a header name of letters, digits and -"]),
         ({"signed": "{header:X_Id}{body}"}, ["no request has a header X_Id"]),
         ({"parts": {"signature": "v1", "separator": "=="}}, ["expected one of , ; | &"]),
-        ({"parts": {"signature": "v=1"}}, ["expected a part name is letters"]),
+        ({"parts": {"signature": "v=1"}}, ["expected a part name of letters"]),
         ({"parts": {"signature": "t", "time": "t"}}, ["the time and the signature are two parts"]),
         ({"parts": {"signature": "v", "time": "t"}, "timestamp_header": "X-T"}, ["not from both"]),
         ({"parts": {"signature": "v", "time": "t"}, "signed": "{body}"}, ["go together"]),
