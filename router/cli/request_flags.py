@@ -1,9 +1,9 @@
 """Parses the flags of `test` and `send` that make up a request."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,20 @@ from router.domain.headers import dropped_header
 if TYPE_CHECKING:
     from router.plugins.scheme import SenderProfile
     from router.rules.source import Source
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def request_options(command: Command) -> Command:
+    """Add the flags `--header`, `--param` and `--query`."""
+    for flag, name, metavar, text in (
+        ("--query", "queries", "NAME=VALUE", "A query parameter; repeatable."),
+        ("--param", "params", "NAME=VALUE", "A named part of the path; repeatable."),
+        ("--header", "headers", "'NAME: VALUE'", "A request header; repeatable."),
+    ):
+        command = click.option(flag, name, multiple=True, metavar=metavar, help=text)(command)
+    return command
 
 
 def header_of(text: str) -> tuple[str, str]:

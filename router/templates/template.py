@@ -14,13 +14,14 @@ from jinja2.meta import find_undeclared_variables
 
 from router.domain.errors import RenderError, TemplateError
 from router.templates.budget import NeedsThread, RenderBudget, TooMuchWork
+from router.templates.cures import syntax_error, unknown_name
 from router.templates.environment import Environment, environment
 from router.templates.filters import FILTERS
 from router.templates.new_context import NewContext, chosen, quick
 from router.templates.rewriting import as_written, charge_work, is_single, keep_value, parsed, path_of, reads
 from router.templates.tests import TESTS
 from router.templates.text import materialized
-from router.templates.validate import check_depth, check_nodes, check_secrets, constants, syntax_error, unknown_name
+from router.templates.validate import check_depth, check_nodes, check_secrets, constants
 from router.templates.values import NAMES, Context, dotted
 
 _JSON_TYPES = (str, int, float, list, dict)

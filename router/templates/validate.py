@@ -2,16 +2,14 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping
 from itertools import zip_longest
 from typing import Any
 
-import jinja2
 from jinja2 import nodes
 
 from router.domain.errors import RenderError, TemplateError
-from router.domain.nearest_word import did_you_mean, nearest
+from router.templates.cures import suggestion, unknown_name
 from router.templates.environment import RenderContext
 from router.templates.filters.coding import check_algorithm, check_encoding
 from router.templates.filters.numbers import check_currency
@@ -293,30 +291,3 @@ def _reads_a_name(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Name | nodes.Filter) and (isinstance(node, nodes.Name) or node.node is None):
         return True
     return any(_reads_a_name(inner) for inner in node.iter_child_nodes())
-
-
-def header_cure(text: str) -> str:
-    """The cure for `headers.X-Name`, which Jinja reads as a subtraction."""
-    return "; write headers['X-Name']" if re.search(r"headers\.\w+-", text) else ""
-
-
-def suggestion(word: str, known: Collection[str]) -> str:
-    """The most similar known word, or all known words."""
-    return did_you_mean(word, known, most=100)
-
-
-def unknown_name(name: str, text: str) -> str:
-    """The message for an unknown name, with a cure."""
-    dashed = re.search(rf"\b([\w.]+)\.(\w+-{re.escape(name)})\b", text)
-    if dashed:
-        return f"{dashed.group()} is a subtraction; write {dashed[1]}['{dashed[2]}']"
-    if name in ("env", "environ"):
-        return "templates can't read the environment; declare it under secrets: and write secrets.name"
-    found = nearest(name, NAMES)
-    cure = f'did you mean "{found}"?' if found else f'a field of the payload is "payload.{name}"'
-    return f'unknown name "{name}"; {cure}{header_cure(text)}'
-
-
-def syntax_error(error: jinja2.TemplateError, text: str) -> TemplateError:
-    """The error for a text that Jinja can't parse."""
-    return TemplateError(f"not a template: {error.message or 'it can not be read'}{header_cure(text)}")

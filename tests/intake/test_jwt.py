@@ -27,7 +27,8 @@ from router.intake.verify.fetched import (
     USABLE_SECONDS,
     Fetched,
 )
-from router.intake.verify.jwt import Options, read_jwks
+from router.intake.verify.jwks import read_jwks
+from router.intake.verify.jwt import Options
 from router.intake.verify.jwt import compile as compile_jwt
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verified, Verifier

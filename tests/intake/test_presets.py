@@ -12,7 +12,8 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secret
 from router.intake.verify.certificates import Certificates
 from router.intake.verify.fetched import Fetched
-from router.intake.verify.jwt import Jwt, read_jwks
+from router.intake.verify.jwks import read_jwks
+from router.intake.verify.jwt import Jwt
 from router.intake.verify.message import signed_words
 from router.intake.verify.paypal import PayPal
 from router.intake.verify.preset import Preset, PresetScheme, presets

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.actions.command.guard import Guard, LeaseOver
+from router.actions.command.pipes import Drain, Feeder
 from router.actions.command.spawn import spawn
 from router.domain.action_answer import ANSWER_BYTES
 from router.runtime.thread_pool import Threads
@@ -17,7 +18,6 @@ from router.runtime.thread_pool import Threads
 DRAIN_SECONDS = 1.0  #: how long the output is read after the leader's exit; children may still hold the pipes
 _CANCELLED_KILL_AFTER = 1.0  #: seconds from TERM to KILL when the daemon stops
 _SPAWN_SECONDS = 1.0  #: how long a stop waits for a program that is just starting
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ async def run(
         return await running.ended(timeout, kill_after)
 
 
-def _input(data: bytes) -> "tuple[int, _Feeder | None]":
+def _input(data: bytes) -> "tuple[int, Feeder | None]":
     """The descriptor of standard input, and a feeder when the data is larger than the pipe. Raises OSError."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
     reading, writing = os.pipe()
-    feeder = _Feeder(writing, data)
+    feeder = Feeder(writing, data)
     feeder.write()  # most events fit into the pipe; the rest follows as the program reads
     return reading, None if feeder.closed else feeder
 
@@ -153,15 +153,15 @@ class _Running:
         guarded: _Guarded,
         threads: Threads,
         output: int,
-        feeder: "_Feeder | None",
+        feeder: "Feeder | None",
         limit: int,
         answer: int | None = None,
     ) -> None:
         self._pid = pid
         self._guarded = guarded
         self._exited = _exit_of(pid, threads)
-        self._drain = _Drain(output, limit)
-        self._answer = None if answer is None else _Drain(answer, max(limit, ANSWER_BYTES + 1))
+        self._drain = Drain(output, limit)
+        self._answer = None if answer is None else Drain(answer, max(limit, ANSWER_BYTES + 1))
         self._limit = limit
         self._feeder = feeder
         if feeder is not None:
@@ -236,86 +236,3 @@ def _exit_of(pid: int, threads: Threads) -> "asyncio.Future[None]":
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-class _Feeder:
-    """Writes standard input as fast as the program reads. The program may close it early."""
-
-    def __init__(self, fd: int, data: bytes) -> None:
-        self._fd = fd
-        self._data = memoryview(data)
-        self._registered = False
-        self.closed = False
-        os.set_blocking(fd, False)
-
-    def start(self) -> None:
-        """Write whenever there is room, until all is written."""
-        self._registered = True
-        asyncio.get_running_loop().add_writer(self._fd, self.write)
-
-    def write(self) -> None:
-        """Write as much as there is room for."""
-        try:
-            while self._data:
-                self._data = self._data[os.write(self._fd, self._data[:_CHUNK]) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            pass  # the program has closed its input
-        self.close()
-
-    def close(self) -> None:
-        """Close the pipe, so that the program sees the end of its input."""
-        if self.closed:
-            return
-        self.closed = True
-        if self._registered:
-            asyncio.get_running_loop().remove_writer(self._fd)
-        os.close(self._fd)
-
-
-class _Drain:
-    """Reads all output and keeps the end of it."""
-
-    def __init__(self, fd: int, limit: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._fd = fd
-        self._limit = limit
-        self._kept = bytearray()
-        self._eof: asyncio.Future[None] = self._loop.create_future()
-        self._open = True
-        os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
-
-    @property
-    def output(self) -> bytes:
-        return bytes(self._kept[-self._limit :])
-
-    def _read(self) -> None:
-        try:
-            part = os.read(self._fd, _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            part = b""
-        if not part:
-            self.close()
-            return
-        self._kept += part
-        if len(self._kept) > 2 * self._limit:
-            del self._kept[: -self._limit]
-
-    async def ended(self, timeout: float) -> None:  # noqa: ASYNC109 - not being done by then is no error
-        """Wait until all processes have closed the other end."""
-        if self._open:
-            self._read()  # usually only the end of file is left
-        if self._open:
-            await asyncio.wait([self._eof], timeout=timeout)
-
-    def close(self) -> None:
-        """Stop reading."""
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self._fd)
-            if not self._eof.done():
-                self._eof.set_result(None)

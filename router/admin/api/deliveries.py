@@ -5,7 +5,11 @@ import time
 from router.admin.api.bodies import times_of
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.lists import change_reply, scan_position, search_page
-from router.admin.api.parameters import CURSOR, HEADERS, LIMITED, PROVIDER_ID, SINCE, STATES, UNTIL, WHERE, text
+from router.admin.api.parameters import (
+    SEARCHED,
+    STATES,
+    text,
+)
 from router.admin.api.replies import body_problem, json_reply, no_such, problem_reply
 from router.admin.api.request_models import CancelDeliveries, DeliveryFilter, ReplayDeliveries
 from router.admin.api.searches import bounds, event_test
@@ -156,13 +160,7 @@ ENDPOINTS = (
             text("target", "Only those to this target."),
             text("source", "Only those whose event came in by this source."),
             text("event", "Only those of this event (an id)."),
-            PROVIDER_ID,
-            HEADERS,
-            WHERE,
-            SINCE,
-            UNTIL,
-            LIMITED,
-            CURSOR,
+            *SEARCHED,
         ),
     ),
     Endpoint(

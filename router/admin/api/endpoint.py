@@ -84,7 +84,7 @@ class Endpoint:
     def statuses(self) -> dict[int, str]:
         """Every error status, with its meaning."""
         found = {
-            403: "It comes from another site's page, or the token is read-only.",
+            403: "The request comes from another site's page, or the token is read-only.",
             421: "The Host header names another server.",
             500: "A fault of the router; please report it.",
         }
@@ -95,7 +95,7 @@ class Endpoint:
                 "The store can't be read or written at the moment, or too many requests are under way; see Retry-After."
             )
         elif self.limit == "scrapes":
-            found[503] = "Others are asking for much; see Retry-After."
+            found[503] = "Too many scrapes are under way; see Retry-After."
         if self.body:
             found[413] = "The body is too large."
             found[415] = "The body has another content type."

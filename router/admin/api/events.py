@@ -5,16 +5,10 @@ from router.admin.api.deliveries import busy, run_change, work_limit
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.lists import change_reply, scan_position, search_page
 from router.admin.api.parameters import (
-    CURSOR,
-    HEADERS,
-    LIMITED,
-    PROVIDER_ID,
     RULE,
-    SINCE,
+    SEARCHED,
     STATES,
     UNMATCHED,
-    UNTIL,
-    WHERE,
     flag,
     text,
 )
@@ -111,12 +105,12 @@ def _replay(daemon: DaemonHandle, call: Call) -> Reply:
         return _reroute(daemon, body, call.now)
     if body.filter is not None or body.cursor is not None:
         return body_problem(
-            "filter", 'this goes with "reroute": true; /api/deliveries/replay replays deliveries by a filter'
+            "filter", 'this needs "reroute": true; to replay deliveries by a filter, use /api/deliveries/replay'
         )
     if body.again:
-        return body_problem("again", 'this goes with "reroute": true')
+        return body_problem("again", 'this needs "reroute": true')
     if body.ids is None:
-        return body_problem("ids", "say which events to replay")
+        return body_problem("ids", "give the ids of the events to replay")
     if len(body.ids) > MAX_EVENTS:
         return body_problem("ids", f"expected at most {MAX_EVENTS}; send the others in another request")
     report = ChangeReport(REPLAY, body.dry_run)
@@ -129,18 +123,16 @@ _REPLAYED = tuple(state for state in State if state is not State.SKIPPED)
 
 def _reroute(daemon: DaemonHandle, body: ReplayEvents, now: int) -> Reply:
     if body.states is not None:
-        return body_problem("states", 'this goes without "reroute"')
+        return body_problem("states", 'this can\'t be used with "reroute"')
     which = _filter_of(body.filter or EventsFilter(), now)
     if isinstance(which, Reply):
         return which
     if (body.ids is not None) == (which != EventFilter()):
-        return body_problem(
-            "ids", "say which events to plan again: either ids, or a filter with source, since or until"
-        )
+        return body_problem("ids", "give the events to plan again: either ids, or a filter with source, since or until")
     if len(body.ids or ()) > MAX_REROUTED:
         return body_problem("ids", f"expected at most {MAX_REROUTED}; send the others in another request")
     if body.cursor is not None and body.ids is not None:
-        return body_problem("cursor", "this goes with a filter")
+        return body_problem("cursor", "this needs a filter, not ids")
     position = scan_position(body.cursor, "reroute")
     if isinstance(position, Reply):
         return position
@@ -183,13 +175,7 @@ ENDPOINTS = (
             RULE,
             STATES,
             UNMATCHED,
-            PROVIDER_ID,
-            HEADERS,
-            WHERE,
-            SINCE,
-            UNTIL,
-            LIMITED,
-            CURSOR,
+            *SEARCHED,
         ),
     ),
     Endpoint(

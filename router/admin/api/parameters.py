@@ -42,14 +42,14 @@ def read_query(query: str, parameters: Sequence[Parameter], now: int) -> Values 
     for name, value in pairs:
         if name not in known:
             short = shortened(name)
-            cure = did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none here")
+            cure = did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "; this path takes none")
             return problem_reply(400, f'unknown parameter "{short}"{cure}', parameter=short)
         texts_by_name.setdefault(name, []).append(value)
     values: dict[str, Any] = {}
     for name, parameter in known.items():
         texts = texts_by_name.get(name, [])
         if len(texts) > 1 and not parameter.repeatable:
-            return problem_reply(400, f"parameter {name}: it is there {len(texts)} times; give it once", parameter=name)
+            return problem_reply(400, f"parameter {name}: given {len(texts)} times; give it once", parameter=name)
         try:
             found = tuple(parameter.read(text, now) for text in texts)
         except ValueError as error:
@@ -119,7 +119,7 @@ LIMITED = Parameter(
 )
 RULE = text("rule", "Only those that this rule matched, or that have a delivery of it.")
 UNMATCHED = flag("unmatched", "Only those that no rule matched.")
-PROVIDER_ID = text("provider_id", "Only the one with this id of its provider's, as dedupe knows it.")
+PROVIDER_ID = text("provider_id", "Only the one with this id of its provider, the id that dedupe compares.")
 HEADERS = Parameter(
     "header",
     "Only those of events with this header, as `NAME: VALUE`; repeatable. Looks at a bounded number, see `scanned`.",
@@ -142,3 +142,6 @@ STATES = Parameter(
     _state,
     repeatable=True,
 )
+
+SEARCHED = (PROVIDER_ID, HEADERS, WHERE, SINCE, UNTIL, LIMITED, CURSOR)
+"""Of the lists that can be searched by header and payload."""

@@ -41,7 +41,7 @@ def _plan(daemon: DaemonHandle, call: Call) -> Reply:
             return _planned(daemon, call, position or ScanPosition())
     except TooLong:
         return problem_reply(
-            422, "planning this file is too much work for a running daemon; `webhook-router plan` is not bounded"
+            422, "planning this file is too much work for a running daemon; `webhook-router plan` has no such limit"
         )
     finally:
         daemon.checking.release()

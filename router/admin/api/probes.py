@@ -25,7 +25,7 @@ ENDPOINTS = (
         "/-/healthy",
         "Whether the process lives.",
         _healthy,
-        {200: ResponseSpec("It does.", "Health")},
+        {200: ResponseSpec("The process lives.", "Health")},
         parameters=None,
         is_open=True,
         limit=None,
@@ -36,7 +36,7 @@ ENDPOINTS = (
         "Whether events can be received and delivered: the store is writable, rules are loaded, the dispatcher lives,"
         " and the intake accepts requests. It refuses them while the daemon stops.",
         _ready,
-        {200: ResponseSpec("All of it holds.", "Readiness"), 503: ResponseSpec("Something does not.", "Readiness")},
+        {200: ResponseSpec("All checks pass.", "Readiness"), 503: ResponseSpec("A check fails.", "Readiness")},
         parameters=None,
         is_open=True,
         limit=None,

@@ -18,7 +18,7 @@ def json_reply(content: dict[str, Any], status: int = 200) -> Reply:
 
 
 def no_such(kind: str, error: NoSuchId) -> Reply:
-    """No event or delivery has this id. The message doesn't repeat a text that can't be the beginning of an id."""
+    """The reply when nothing has this id. It doesn't repeat a text that can't be the beginning of an id."""
     missing = f"the store has no {kind} with this id; a beginning needs {SHORTEST} characters or more"
     return problem_reply(404, missing if error.only_missing else str(error))
 

@@ -162,7 +162,7 @@ def unexplained(ruleset: Ruleset, found: Preview | None) -> dict[str, int]:
 def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
     others = request.model_fields_set - {"event", "explain"}
     if others:
-        return body_problem(min(others), "an event of the store has its own; leave this out, or event")
+        return body_problem(min(others), "a stored event has its own; remove this, or event")
     event = daemon.store.event(request.event or "")
     if event is not None and event.hidden_size is not None:
         return problem_reply(403, f"the payloads of source {event.source} are hidden from this token")

@@ -104,7 +104,7 @@ class AccessCheck:
         return problem_reply(429, detail, ("Retry-After", str(seconds)))
 
     def guessed_wrong(self, ip: str) -> None:
-        """Count a wrong guess at the listener's other secret: the code in a link."""
+        """Count a wrong guess of the code in a sign-in link, the listener's other secret."""
         now = self.clock()
         self._failures.add(ip, now)
         self._log_refusal("wrong or used link", ip, now)

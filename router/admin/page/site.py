@@ -60,7 +60,7 @@ class Site:
             return read
         if path == SIGN_IN:
             return self._sign_in(read)
-        # Who comes from another site sees the sign-in page, even with a session.
+        # A browser that follows a link from another site sees the sign-in page, even with a session.
         if self.access.is_foreign(read.headers):
             return self._ask(read)
         session = self.sessions.find(_cookie_of(read))

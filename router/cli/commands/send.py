@@ -16,6 +16,7 @@ from router.cli.request_flags import (
     chosen_source,
     header_of,
     parameter_of,
+    request_options,
     sender_profile,
 )
 from router.domain.errors import Level, Problem, StartError
@@ -66,9 +67,7 @@ Exit codes: 0 the event was accepted, 1 it was refused, can't be signed, or noth
     help="Address of the daemon. A path in the URL is put before the source's path.",
 )
 @click.option("--event", metavar="KIND", help="Value of the provider's event header, such as push for X-GitHub-Event.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A named part of the path; repeatable.")
-@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
+@request_options
 @click.option(
     "--content-type",
     metavar="TYPE",

@@ -21,6 +21,7 @@ from router.cli.request_flags import (
     header_of,
     parameter_of,
     received_at_of,
+    request_options,
     sender_profile,
     with_event,
 )
@@ -55,9 +56,7 @@ each of its items is an event. With --expect, exactly the named rules must match
 @rules_argument()
 @click.option("--source", metavar="SOURCE", help="The source that receives it. Needed if the rules file has several.")
 @click.option("--payload", type=click.Path(), help="A file with the request's body. -: standard input.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A named part of the path; repeatable.")
-@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
+@request_options
 @click.option(
     "--content-type",
     metavar="TYPE",

@@ -10,7 +10,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import jwt as pyjwt
 import orjson
@@ -18,17 +17,15 @@ from jwt.algorithms import HMACAlgorithm
 from pydantic import Field
 
 from router.domain.credentials import without_credentials
-from router.domain.errors import Level
-from router.domain.files.bounded import Unreadable, read_file
-from router.domain.files.trust import exposure
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import NO_SECRET
-from router.intake.verify.fetched import Fetched, fetched
+from router.intake.verify.fetched import Fetched
 from router.intake.verify.headers import check_header, one_header
+from router.intake.verify.jwks import JwksOptions, Keys, jwks_keys
 from router.intake.verify.signature import Encoding, encoded, key_bytes, resolve
-from router.plugins.build import Build, Fault
+from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     KeysAwaited,
@@ -49,10 +46,7 @@ PROFILE = SenderProfile(headers=("{header}",))
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]
 TOLERANCE_SECONDS = 60.0  #: how far clocks may differ; tokens live for minutes, so less is needed than for signed times
 MAX_TOKEN = 8 * 1024  #: characters; real ones have some 1,000
-MAX_JWKS_BYTES = 256 * 1024
 _PUBLIC: tuple[Algorithm, ...] = ("RS256", "ES256")
-Keys = Mapping[str, Any]
-"""Keys by their kid. Keys without a kid are under the empty name."""
 
 
 class _Hmac(HMACAlgorithm):
@@ -71,13 +65,6 @@ def _signatures() -> pyjwt.PyJWS:
 
 
 _JWS = _signatures()
-
-
-class JwksOptions(Base):
-    """Where the public keys are."""
-
-    file: str | None = Field(default=None, description="A file with a JWKS.")
-    url: str | None = Field(default=None, description="The https address of a JWKS.")
 
 
 class BodyHashOptions(Base):
@@ -265,61 +252,9 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         build.fault("HS… goes with a secret, every other algorithm with jwks", "algorithms")
     prefix = options.prefix if options.prefix is not None else _usual_prefix(options.header)
     secrets = key_bytes(resolve(options.secret, build)) if options.secret is not None else ()
-    keys = _jwks(options.jwks, build) if options.jwks is not None else None
+    keys = jwks_keys(options.jwks, build) if options.jwks is not None else None
     return Jwt(options, prefix, algorithms, secrets, keys)
 
 
 def _usual_prefix(header: str) -> str:
     return "Bearer " if header.lower() == "authorization" else ""
-
-
-def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
-    if (options.file is None) == (options.url is None):
-        build.fault("expected exactly one of file and url", "jwks")
-        return {}
-    if options.url is not None:
-        if not _is_safe(options.url):
-            build.fault("expected an https address", "jwks", "url")
-        return fetched(options.url, read_jwks)
-    return _from_file(str(options.file), build)
-
-
-def _from_file(file: str, build: Build) -> Keys:
-    """The keys in a file. The file must be as safe as a secret file: whoever adds a key to it can sign tokens."""
-    path = build.base_dir / file
-    build.protected.add(path, "a key set")
-    level = Level.ERROR if build.require_secrets else Level.NOTE  # as for a secret file
-    exposed = exposure(path)
-    if exposed is not None:
-        fault = f"key set {file}: {exposed.sentence('choose the keys')}"
-        build.faults.append(Fault(("jwks", "file"), fault, level))
-    try:
-        return read_jwks(read_file(path, MAX_JWKS_BYTES))
-    except Unreadable as error:
-        build.faults.append(Fault(("jwks", "file"), f"{file} can't be read: {error}", level))
-    except ValueError as error:
-        build.fault(f"{file} is not a JWKS: {error}", "jwks", "file")
-    return {}
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    if not parts.hostname or "@" in parts.netloc or not url.isascii() or " " in url:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
-
-
-def read_jwks(text: bytes) -> Keys:
-    """The public keys of a JWKS. Raises ValueError."""
-    try:
-        found = pyjwt.PyJWKSet.from_dict(orjson.loads(text))
-    except (pyjwt.PyJWTError, orjson.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"it holds no usable key ({type(error).__name__})") from None
-    keys = {key.key_id or "": key.key for key in found.keys if key.key_type in ("RSA", "EC", "OKP")}
-    if not keys:
-        raise ValueError("it holds no public key")
-    return keys

@@ -1,7 +1,6 @@
 """Group commit: one thread writes all queued jobs in one transaction, with one flush for all of them."""
 
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from router.store.postgres.jobs.holds import PauseTarget, PutFileHolds, ResumeTa
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.tidy import Tidy
 from router.store.postgres.marks import Marks
+from router.store.postgres.stuck_watch import StuckWatch
 from router.store.postgres.url import PostgresUrl
 from router.store.write_queue import WriteQueue
 
@@ -39,9 +39,7 @@ IDLE_SECONDS = 0.2  #: how often an idle writer checks for work
 TRIES = 5  #: of a transaction that another one blocks
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
-STUCK_SECONDS = 30.0  #: of one transaction; then its connection is cut, since a server or a proxy may hang
 TIDY_SECONDS = 10.0  #: between two runs of Tidy
-WATCH_SECONDS = 1.0  #: between two checks whether it hangs
 
 _TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: changes that every node must hear of at once
 
@@ -92,8 +90,7 @@ class Writer:
         self._number = 0
         if connects:
             self._connect()
-        self._closing = threading.Event()
-        self._watch = threading.Thread(target=self._cut_when_stuck, name="store-writer-watch", daemon=True)
+        self._watch = StuckWatch(lambda: (self._writing_since, self._connection))
         self._watch.start()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -131,21 +128,8 @@ class Writer:
         """Commit the queued jobs, then end the thread and the connection. Later jobs are refused."""
         self._queue.close()
         self._thread.join()
-        self._closing.set()
-        self._watch.join()
+        self._watch.stop()
         self._disconnect()
-
-    def _cut_when_stuck(self) -> None:
-        """Cut a connection whose server receives but never answers. Nothing else would notice it."""
-        while not self._closing.wait(WATCH_SECONDS):
-            since, connection = self._writing_since, self._connection
-            if since is None or connection is None or time.monotonic() - since < STUCK_SECONDS:
-                continue
-            with suppress(psycopg.Error, OSError):  # it may have been closed in between
-                duplicate = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
-                with duplicate:
-                    duplicate.shutdown(socket.SHUT_RDWR)
-                log.warning("the database did not answer; its connection is cut", seconds=STUCK_SECONDS)
 
     def _run(self) -> None:
         batch: Batch | None = []

@@ -114,8 +114,8 @@ def test_an_operator_is_told_that_a_change_may_have_been_made(
 def test_the_connection_to_a_server_that_never_answers_is_closed(
     store: PostgresStore, proxy: FaultyProxy, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.postgres.writer.STUCK_SECONDS", 0.5)
-    monkeypatch.setattr("router.store.postgres.writer.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("router.store.postgres.stuck_watch.STUCK_SECONDS", 0.5)
+    monkeypatch.setattr("router.store.postgres.stuck_watch.WATCH_SECONDS", 0.1)
     proxy.stalled.set()
     waiting = store.append(event(), [], "r1")
     with pytest.raises(StoreUnavailable):

@@ -39,7 +39,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
 
 
 def address_of(concern: Concern) -> str:
-    """The URL of its cure; empty when the page has none."""
+    """The URL of the view where an operator can act on it. Empty if the page has none."""
     states = {Place.DEAD: "dead", Place.PENDING: "pending"}
     if concern.place in states:
         return address("/deliveries", state=states[concern.place], target=concern.target)
