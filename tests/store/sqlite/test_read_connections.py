@@ -37,7 +37,7 @@ sys.exit(code)
 def test_a_forked_process_leaves_the_connections_of_other_threads_alone(tmp_path: Path) -> None:
     """Closing one may wait for ever: for a lock that a thread held which the forked process does not have."""
     with closing(open_store(tmp_path / "store.db")):
-        command = [sys.executable, "-W", "ignore", "-c", _FORK, tmp_path / "store.db"]
+        command = [sys.executable, "-W", "ignore", "-c", _FORK, str(tmp_path / "store.db")]
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
