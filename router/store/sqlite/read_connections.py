@@ -1,5 +1,6 @@
 """Connections for reading, one for each thread. A query waits neither for another query nor for a commit."""
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -23,6 +24,16 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.connection = connect(path, readonly=True)
         self.lock = threading.Lock()
+
+
+_readers: weakref.WeakValueDictionary[int, _Reader] = weakref.WeakValueDictionary()  #: all of this process, by id
+_forked: list[_Reader | None] = []  #: during a fork, and in the forked process
+
+# A forked process has one thread, and at once drops what belonged to the others. It must not close their connections: a
+# thread that it does not have may hold a lock of SQLite, and it would wait for that for ever.
+os.register_at_fork(
+    before=lambda: _forked.extend(reference() for reference in _readers.valuerefs()), after_in_parent=_forked.clear
+)
 
 
 class ReadConnections:
@@ -72,6 +83,7 @@ class ReadConnections:
                 self._check_open()
                 reader = self._local.reader = _Reader(self._path)
                 self._all.add(reader)
+                _readers[id(reader)] = reader
         return reader
 
     def _check_open(self) -> None:
