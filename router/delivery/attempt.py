@@ -81,6 +81,8 @@ class Attempts:
 
     async def _attempt(self, claim: Claim, definition: Definition, policy: RetryPolicy) -> Outcome | None:
         action = definition.action.action
+        if claim.unread:
+            return Outcome.retry(claim.unread)
         if claim.delivery.interruptions and not policy.retry_interrupted:
             return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead")
         if action.target.key != claim.delivery.target and self._may_move:

@@ -99,6 +99,7 @@ class Claim:
     delivery: Delivery
     event: Event
     attempt: int  #: the number of the attempt that the claim started, from 1
+    unread: str = ""  #: why the event's body could not be read; the attempt fails with it
 
 
 @made_often

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from structlog.testing import capture_logs
 
@@ -32,6 +33,7 @@ from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
 from router.runtime.lease import Lease
 from router.store.sqlite.operator_store import SqliteOperatorStore
+from router.store.sqlite.pieces import LARGE_BYTES
 from tests.conftest import Receiver, until
 from tests.sqlite_template import open_store
 
@@ -266,6 +268,27 @@ def test_an_unexpected_exception_follows_the_retry_policy(running: Callable[...,
     [dead] = daemon.store.deliveries()
     assert dead.error == "internal error (LookupError)"
     assert len(daemon.store.attempts(dead.id)) == 1
+
+
+def test_an_attempt_with_a_damaged_body_fails_with_the_reason_and_delays_no_other(
+    running: Callable[..., Running],
+) -> None:
+    rules = "rules: [{name: r, actions: [{append: x, order_by: $.key, retry: {attempts: 2, initial: 1ms}}]}]"
+    stopped = running(rules)
+    stopped.dispatcher.stop(0)
+    damaged = stopped.receive({"key": 1, "large": "x" * LARGE_BYTES})
+    with closing(apsw.Connection(str(stopped.path))) as connection:
+        connection.execute("DELETE FROM piece WHERE number = 1")
+    stopped.receive({"key": 1})
+    stopped.store.close()
+
+    daemon = running(rules)
+
+    until(lambda: (daemon.count(State.DEAD), daemon.count(State.SUCCEEDED)) == (1, 1))
+    [dead] = daemon.store.deliveries(Filter(states=(State.DEAD,)))
+    assert dead.event_id == damaged
+    assert dead.error is not None and dead.error.startswith(f"the body of event {damaged} is damaged: ")
+    assert len(daemon.store.attempts(dead.id)) == 2
 
 
 def test_target_states_can_be_read_from_another_thread(

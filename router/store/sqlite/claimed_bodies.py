@@ -19,7 +19,7 @@ from router.store.sqlite.pieces import read_body
 
 log = structlog.get_logger()
 
-#: tries to read the bodies of a claim from an unreadable store; then its deliveries are given up until a restart
+#: tries to read the bodies of a claim from an unreadable store; then the attempts at its deliveries fail
 _TRIES = 5
 _PAUSE_SECONDS = 1.0  #: between two tries
 
@@ -68,7 +68,7 @@ class ClaimedBodies:
         self._disconnect()
 
     def _complete(self, waiting: _Waiting) -> Claims:
-        """The claims with their bodies, without those whose body can't be read."""
+        """The claims with their bodies, or with the reason why a body can't be read."""
         for _ in range(_TRIES):
             try:
                 if self._connection is None:
@@ -92,16 +92,11 @@ def _completed(connection: apsw.Connection | None, waiting: _Waiting, reason: st
     claims = waiting.claims
     if claims is None or isinstance(claims, Claim):
         return None if claims is None else _with_body(connection, claims, waiting.sizes, reason)
-    found = [_with_body(connection, claim, waiting.sizes, reason) for claim in claims]
-    return [claim for claim in found if claim is not None]
+    return [_with_body(connection, claim, waiting.sizes, reason) for claim in claims]
 
 
-def _with_body(connection: apsw.Connection | None, claim: Claim, sizes: Mapping[str, int], reason: str) -> Claim | None:
-    """The claim with its body; None when the body can't be read. Raises apsw.Error.
-
-    The delivery of such a claim stays running until the next start, which counts an interruption. An immediate new try
-    would fail for ever.
-    """
+def _with_body(connection: apsw.Connection | None, claim: Claim, sizes: Mapping[str, int], reason: str) -> Claim:
+    """The claim with its body, or with the reason why that can't be read. Raises apsw.Error."""
     event = claim.event
     if event.id not in sizes:
         return claim
@@ -111,4 +106,4 @@ def _with_body(connection: apsw.Connection | None, claim: Claim, sizes: Mapping[
         except StoreError as error:
             reason = str(error)
     log.error("claimed event can't be read", event_id=event.id, delivery_id=claim.delivery.id, error=reason)
-    return None
+    return replace(claim, unread=reason)

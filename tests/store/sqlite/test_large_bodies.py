@@ -307,7 +307,7 @@ def test_closing_the_store_writes_the_waiting_bodies(path: Path, sqlite_store: S
     assert rows(path, "SELECT count(*) FROM event") == 3
 
 
-def test_a_claim_with_a_damaged_body_still_returns_the_others(
+def test_a_claim_says_of_a_damaged_body_why_it_can_not_be_read(
     store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for name in ("bad", "good"):
@@ -315,7 +315,11 @@ def test_a_claim_with_a_damaged_body_still_returns_the_others(
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("DELETE FROM piece WHERE event = 'bad' AND number = 3")
 
-    assert [claim.event.id for claim in store.claim({"ci": 9}, NOW).result(10)] == ["good"]
+    bad, good = store.claim({"ci": 9}, NOW).result(10)
+
+    assert (good.event.body, good.unread) == (BODY, "")
+    assert bad.event.body == b""
+    assert bad.unread.startswith("the body of event bad is damaged: ")
 
 
 def test_a_claim_retries_reading_a_body_after_a_failed_open(
