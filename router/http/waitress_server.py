@@ -20,6 +20,7 @@ import waitress.channel
 
 from router.http.binding import listen
 from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, REQUEST_SECONDS, SWEEP_SECONDS
+from router.http.waitress_listener import Listener
 from router.http.waitress_writable import OUTPUT_BYTES, correct_writable
 from router.http.wsgi import Application, Environ, StartResponse
 
@@ -66,7 +67,7 @@ class WaitressServer:
         self._limit = connections
         self._name = name
         self._request_seconds = request_seconds
-        self._sock = listen(host, port)
+        self._sock = Listener(listen(host, port))
         self.port = int(self._sock.getsockname()[1])
         self._sockets = _Sockets(self._turn)
         self._pings: deque[Callable[[], None]] = deque()
@@ -79,6 +80,7 @@ class WaitressServer:
         self._crowded = self._stopped = False
         self._server = self._create(threads, largest_body)
         correct_writable(self._server)
+        self._accepting = self._sockets[self._sock.fileno()]
         self._own = set(self._sockets)  # its listener and its wake-up pipe
         self._thread = threading.Thread(target=self._server.run, name=f"http-{self.port}", daemon=True)
 
@@ -131,10 +133,10 @@ class WaitressServer:
         """Stop: accept nothing new, let requests under way be answered within `timeout` seconds, then close."""
         if self._stopped:
             return
-        self._stopped = True
-        listener = self._sock.fileno()
-        self._sockets.pop(listener, None)
-        self._sock.close()
+        with self._lock:
+            self._stopped = True
+            self._sockets.pop(self._sock.fileno(), None)
+            self._sock.close()
         deadline = time.monotonic() + timeout
         while self._thread.is_alive() and self.is_busy() and time.monotonic() < deadline:
             time.sleep(_BEHIND_SECONDS)
@@ -181,10 +183,20 @@ class WaitressServer:
         while self._pings:
             self._pings.popleft()()
         now = time.monotonic()
+        self._watch_listener(now)
         crowded = len(self._sockets) - len(self._own) >= self._limit
         if crowded or now > self._swept_at + SWEEP_SECONDS:
             self._swept_at = now
             self._sweep(now, crowded=crowded)
+
+    def _watch_listener(self, now: float) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            if self._sock.rests(now):
+                self._sockets.pop(self._sock.fileno(), None)
+            else:
+                self._sockets[self._sock.fileno()] = self._accepting
 
     def _sweep(self, now: float, *, crowded: bool) -> None:
         """Close connections that are silent too long, and the most silent ones when all are taken."""

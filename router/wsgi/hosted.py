@@ -38,6 +38,7 @@ class HostedDaemon:
         self._again_at = 0.0  #: monotonic
         self._lines: Lines | None = None
         self._closed = False
+        os.register_at_fork(after_in_child=self._forked)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         intake = self._intake
@@ -56,6 +57,9 @@ class HostedDaemon:
             lifecycle, self._lifecycle = self._lifecycle, None
             if lifecycle is not None and self._pid == os.getpid():
                 lifecycle.stop(None)
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()  # a thread that is not in this process may hold the other one
 
     def _start(self) -> "WsgiIntake | None":
         """Start the daemon, unless another thread just did; None when it can't start."""

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -135,6 +136,29 @@ def test_a_process_forked_after_the_start_answers_503_and_says_why(host: Start) 
 
     assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 503
     assert "was forked from one in which it runs" in hosted.error()
+
+
+_FORK = """
+import io, os, signal
+from router.observe.logging.line_writer import Lines
+from router.wsgi.hosted import HostedDaemon
+
+daemon, lines = HostedDaemon(), Lines(io.BytesIO())
+with daemon._lock, lines._urgent._cond:  # other threads start the daemon, and write lines
+    forked = os.fork()
+    if forked == 0:
+        signal.alarm(30)
+        daemon.close()
+        lines.end()
+        os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))
+"""
+
+
+def test_a_forked_process_waits_for_no_thread_that_it_does_not_have() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _FORK], timeout=PATIENCE_SECONDS, check=False)
+
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("rules", ["sources: {a: 1}\n", None], ids=["bad", "missing"])

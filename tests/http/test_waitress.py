@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import os
+import resource
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +18,8 @@ from waitress.channel import HTTPChannel
 from router.http.waitress_server import WaitressServer
 from router.http.waitress_writable import correct_writable
 from router.http.wsgi import WsgiApp
-from tests.http.talking import echo, get, status, talk
+from tests.conftest import until
+from tests.http.talking import echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 
@@ -38,6 +42,32 @@ def test_the_loop_sleeps_while_a_worker_handles_a_request(waitress: Serve) -> No
     channel.requests = [object()]
     channel.will_close = True
     assert channel.writable()
+
+
+def test_the_loop_rests_while_a_connection_cannot_be_accepted(waitress: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.http.waitress_listener.REST_SECONDS", 3600.0)
+    server = waitress(echo)
+    assert status(talk(server, get(), close=False)) == 200
+    until(lambda: server.connections()[0] == 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as one:
+        one.settimeout(60)
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (one.fileno() + 20, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    taken.append(os.dup(one.fileno()))
+            one.connect(("127.0.0.1", server.port))
+            one.sendall(get())
+            until(lambda: server._sock.fileno() not in server._sockets)
+        finally:
+            for number in taken:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        server._sock._until = 0.0  # the rest is over
+
+        assert status(rest(one)) == 200
 
 
 class _Mended:

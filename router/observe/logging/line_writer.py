@@ -1,6 +1,7 @@
 """Writes log lines to a stream in a thread of its own, many lines with one write."""
 
 import atexit
+import os
 import select
 import threading
 from collections import deque
@@ -30,6 +31,7 @@ class Lines:
         self._filled = threading.Event()
         self._urgent = threading.Event()
         self._ending = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
         atexit.register(self.end)
@@ -53,7 +55,10 @@ class Lines:
     error = critical = warning
 
     def end(self) -> None:
-        """Write the waiting lines, and end the thread."""
+        """Write the waiting lines, and end the thread. In a forked process do nothing: its parent writes them, and a
+        thread that it does not have may hold the locks."""
+        if os.getpid() != self._process:
+            return
         self._ending = True
         self._urgent.set()
         self._filled.set()
