@@ -19,7 +19,7 @@ class NodeMessages:
         self._lock = threading.Lock()
         self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: by target
         self._tell_at = 0.0  #: by lease_clock: the earliest time of the next notice
-        self.is_due = False  #: whether the others must look for due deliveries
+        self.is_due = False  #: whether the others must look for due deliveries and for breakers
 
     def due(self) -> None:
         """A commit made deliveries due."""
@@ -34,15 +34,18 @@ class NodeMessages:
 
     def send(self, fleet: Fleet) -> None:
         """Send what may be sent now. Raises StoreError."""
-        self._send_breakers(fleet)
+        if self._send_breakers(fleet):
+            self.is_due = True
         if self.is_due and lease_clock() >= self._tell_at:
             self.is_due = False
             self._tell_at = lease_clock() + TELL_SECONDS
             fleet.tell()
 
-    def _send_breakers(self, fleet: Fleet) -> None:
+    def _send_breakers(self, fleet: Fleet) -> bool:
+        """True: there were some, which the others must read."""
         with self._lock:
             breakers, self._breakers = self._breakers, OrderedDict()
+        found = bool(breakers)
         try:
             while breakers:
                 target, noted = next(iter(breakers.items()))
@@ -51,6 +54,7 @@ class NodeMessages:
         finally:
             with self._lock:  # if it can't be told now it is told later, unless something newer replaces it
                 self._breakers = OrderedDict({**breakers, **self._breakers})
+        return found
 
     @property
     def send_at(self) -> float:

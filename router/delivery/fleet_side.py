@@ -66,4 +66,8 @@ class FleetSide:
     def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
         """See Targets.take_breakers."""
         if self._inbox is not None:
-            self._inbox.call(partial(self._targets.take_breakers, breakers, read_at))
+            self._inbox.call(partial(self._take_breakers, breakers, read_at))
+
+    def _take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
+        if self._targets.take_breakers(breakers, read_at):
+            self._look_again()

@@ -160,8 +160,9 @@ class Targets:
                 self.get(key, time.monotonic())
                 target.resume((self._now_ms() - last_claims.get(key, self._now_ms())) / 1000)
 
-    def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
-        """Use the breakers of other nodes that are not closed, read at that monotonic time."""
+    def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> bool:
+        """Use the breakers of other nodes that are not closed, read at that monotonic time. True: one has changed."""
+        changed = False
         for key in {*breakers, *self._theirs}:
             text = breakers.get(key)
             if text == self._theirs.get(key) or self._changed_at.get(key, 0.0) >= read_at:
@@ -176,6 +177,8 @@ class Targets:
                 target.breaker.resume(parsed_note(text), self._now_ms(), time.monotonic())
                 target.told_down = True  # the node that found it has reported it
             self._note_breakers()
+            changed = True
+        return changed
 
     def _shared_spec(self, key: str, spec: TargetSpec) -> TargetSpec:
         share = self._shares.get(key)

@@ -161,7 +161,7 @@ class Polling:
             self._states.pop(name, None)
             await _wait(wake, LEAD_SECONDS)
             return
-        if not timer.led:
+        if not timer.led and time.monotonic() >= timer.due:
             timer.lead(spec, await store.state(name), self._now_ms())
         timer.follow(spec)
         if time.monotonic() < timer.due:

@@ -31,7 +31,7 @@ class PollTimer:
     def follow(self, spec: PollSpec) -> None:
         """Apply a changed `every` at once. Any other change makes the source be polled now."""
         before, self.settings = self.settings, spec.settings
-        if before == spec.settings:
+        if not before or before == spec.settings:  # none: this node has not polled the source yet
             return
         is_interval = {**before, "every": 0} == {**spec.settings, "every": 0}
         began = self.ended or time.monotonic()

@@ -1,5 +1,6 @@
 """The fleet in a PostgreSQL database; see router.store.fleet."""
 
+import math
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -138,10 +139,11 @@ class PostgresFleet:
 
     def wait(self, seconds: float, wake: int) -> bool:
         """See Fleet.wait. Behind a pooler no notification arrives, so this waits for the whole time."""
-        sockets = [wake]
+        waiting = select.poll()  # select.select takes no descriptor above 1023
+        waiting.register(wake, select.POLLIN)
         if self._connection is not None:
-            sockets.append(self._connection.fileno())
-        ready, _, _ = select.select(sockets, [], [], max(0.0, seconds))
+            waiting.register(self._connection.fileno(), select.POLLIN)
+        ready = dict(waiting.poll(max(0, math.ceil(seconds * 1000))))
         if self._connection is None or self._connection.fileno() not in ready:
             return False
         self._told = False

@@ -48,6 +48,14 @@ class Division:
         kept = min(held, before.slots)
         return goal if kept <= goal.slots else Row(node, kept, max(goal.parts, before.parts))
 
+    def share(self, node: int) -> Share:
+        """What a node may use."""
+        row, tests = self.goal(node)
+        if self.limits.rate is None:
+            return Share(row.slots, None, tests)
+        # Another node may have given back slots and keep the whole rate. Slots without a rate would be of no use.
+        return Share(row.slots if row.parts else 0, self.limits.rate * row.parts / WHOLE, tests)
+
     def _members(self, node: int) -> list[int]:
         """The nodes that get a part, the oldest first."""
         living = sorted({row.node for row in self.rows if row.lives} | {node})
@@ -76,7 +84,7 @@ def share(connection: Connected, node: int, wanted: Mapping[str, tuple[Limits | 
             for name in changed:
                 now[name] = _write(connection, name, now[name], node, *wanted[name])
         found |= now
-    return {name: _share(found[name], node) for name in names}
+    return {name: found[name].share(node) for name in names}
 
 
 def _changes(division: Division | None, node: int, limits: Limits | None, held: int) -> bool:
@@ -95,12 +103,6 @@ def _write(
     connection.execute(_PUT, (name, node, row.slots, row.parts))
     division.rows = [*(other for other in division.rows if other.node != node), row]
     return division
-
-
-def _share(division: Division, node: int) -> Share:
-    row, tests = division.goal(node)
-    rate = division.limits.rate
-    return Share(row.slots, None if rate is None else rate * row.parts / WHOLE, tests)
 
 
 def _read(connection: Connected, names: list[str]) -> dict[str, Division]:

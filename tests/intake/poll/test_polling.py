@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from router.daemon.registries import REGISTRIES
 from router.domain.polls import PollState
@@ -379,6 +380,19 @@ def test_a_full_store_causes_no_extra_polls(runs: Runs, monkeypatch: pytest.Monk
 
     assert runs.count("a") == 1
     assert runs.state("a") is None
+
+
+def test_a_store_that_cannot_be_read_is_read_again_after_a_pause(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_timer, "STORE_SECONDS", 3600.0)
+    ruleset = runs.load("a: every: 1h")
+    runs.store.close()
+    with capture_logs() as lines:
+        polling = Polling(runs.store, CurrentRuleset(ruleset), lambda: 0, runs.metrics)
+        polling.start()
+        until(lambda: lines)
+        polling.stop()
+
+    assert [line["event"] for line in lines] == ["poll can't be stored at the moment; it will be tried again"]
 
 
 def test_events_stored_before_a_page_failed_are_logged(runs: Runs) -> None:

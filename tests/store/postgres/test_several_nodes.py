@@ -1,6 +1,9 @@
 """Several nodes write to one store at once."""
 
+import fcntl
+import os
 import random
+import resource
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -290,3 +293,22 @@ def _waits(url: str) -> bool:
     """Whether some statement waits for another transaction."""
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None
+
+
+def test_a_node_waits_with_descriptors_of_any_number(nodes: list[PostgresStore]) -> None:
+    """A connection that is opened again beside a thousand others has a high number."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    wake, sends = os.pipe()
+    high = fcntl.fcntl(wake, fcntl.F_DUPFD, 1100)
+    try:
+        nodes[0].fleet.join(NodeFacts("one", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
+        os.write(sends, b"x")
+        assert not nodes[0].fleet.wait(60, high)
+        os.read(high, 1)
+        nodes[1].fleet.tell()
+        assert nodes[0].fleet.wait(60, high)
+    finally:
+        for one in (wake, sends, high):
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.store.fleet import Limits
+from router.store.fleet import Limits, Share
 from router.store.postgres.shares import WHOLE, Division, Row
 from tests.conftest import examples
 
@@ -24,6 +24,8 @@ def test_shares_never_exceed_the_limit_and_finally_use_all_of_it(
         division.rows = others
         assert sum(row.slots for row in division.rows) <= concurrency
         assert sum(row.parts for row in division.rows) <= WHOLE
+        share = division.share(node)
+        assert share.rate or not share.slots
 
     nodes = [row.node for row in division.rows]
     for node in nodes * 3:
@@ -39,6 +41,14 @@ def test_slots_in_use_are_not_given_to_another_node() -> None:
     assert division.mine(1, held=3) == Row(1, 3, WHOLE)
     assert division.goal(1)[0] == Row(1, 2, WHOLE // 2)
     assert division.mine(1, held=0).slots == 2
+
+
+def test_a_node_gets_no_slots_while_others_keep_the_whole_rate() -> None:
+    division = Division(Limits(4, 10.0), [Row(1, 3, WHOLE), Row(2, 0, 0)])
+
+    assert division.share(2) == Share(0, 0.0, tests=False)
+    division.rows[0] = Row(1, 2, WHOLE // 2)
+    assert division.share(2) == Share(2, 5.0, tests=False)
 
 
 def test_a_lost_node_keeps_its_slots_until_another_node_takes_over() -> None:
