@@ -65,7 +65,7 @@ def describe_filter(which: Filter | EventFilter) -> str:
         if wanted is not None:
             parts.append(f'{word.removesuffix("_id")} "{shortened(wanted)}"')
     if isinstance(which, EventFilter) and which.unmatched:
-        parts.append("that no rule matched")
+        parts.append("unmatched")
     if isinstance(which, EventFilter) and which.dedupe_keys:
         parts.append("with that id of the provider (of a source with dedupe)")
     for word in ("since", "until"):

@@ -30,6 +30,7 @@ class Waits:
 
     noted: Mapping[str, Any]  #: by target, {for, until}; empty when no daemon runs
     holds: Holds = field(default_factory=Holds)
+    running: bool = True  #: whether a daemon runs
 
     def of(self, delivery: Delivery, now: int) -> Waiting | None:
         """What a delivery waits for; None when it is not pending or no reason is known.
@@ -77,4 +78,4 @@ def _held(hold: Hold) -> Waiting:
 
 def waits_from(notes: Mapping[str, Mapping[str, Any]], holds: Holds, *, running: bool) -> Waits:
     """The waits in the daemon's notes. The notes of a daemon that has ended are ignored."""
-    return Waits(notes.get("waits", {}) if running else {}, holds)
+    return Waits(notes.get("waits", {}) if running else {}, holds, running=running)

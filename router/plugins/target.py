@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from router.domain.units import Duration
+from router.domain.units import Duration, shown
 from router.plugins.options import Options
 
 
@@ -22,6 +22,14 @@ class BreakerSpec(Options):
         default=60.0,
         description="The longest pause. A target that works again is noticed after this time at the latest.",
     )
+
+
+def pause_warning(breaker: BreakerSpec) -> str | None:
+    """The warning of a pause that is longer than max_pause; None for others."""
+    if breaker.pause <= breaker.max_pause:
+        return None
+    pause, longest = shown(breaker.pause), shown(breaker.max_pause)
+    return f"pause ({pause}) is longer than max_pause ({longest}), so max_pause holds; set both"
 
 
 _NONE = "none"

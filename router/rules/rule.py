@@ -43,10 +43,6 @@ class RuleAction:
             group=None if self.grouping is None else self.grouping.group(parsed, item),
         )
 
-    def order_key(self, parsed: ParsedEvent, item: Item | None = None) -> str | None:
-        """The order key; None without order_by, or if the key can't be read."""
-        return None if self.order_by is None else key_of(self.order_by, parsed, item)
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:

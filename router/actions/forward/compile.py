@@ -18,7 +18,7 @@ from router.domain.identity_headers import tells_who_calls
 from router.domain.nearest_word import known_words
 from router.domain.secrets import Secret
 from router.plugins.build import Build
-from router.plugins.target import BreakerSpec, TargetSpec
+from router.plugins.target import BreakerSpec, TargetSpec, pause_warning
 from router.templates import Template
 
 _TIMEOUT_SECONDS = 30.0
@@ -93,6 +93,8 @@ def _target(options: ForwardOptions, build: Build, url: Url) -> TargetSpec:
                 build.fault(f"{key} belongs to the target: write it under targets: {options.target}", key)
         return build.targets.get(options.target) or TargetSpec(options.target, 1)
     concurrency, breaker = options.concurrency or _CONCURRENCY, options.breaker or BreakerSpec()
+    if (warning := pause_warning(breaker)) is not None:
+        build.warn(warning, "breaker")
     return TargetSpec(url.origin or build.name, concurrency, options.rate, breaker=breaker)
 
 

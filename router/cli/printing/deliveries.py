@@ -45,12 +45,13 @@ def _delivery_cells(d: Delivery, now: int, waits: Waits) -> tuple[str, ...]:
 
 
 def next_try(d: Delivery, now: int, waits: Waits) -> str:
-    """When the next attempt comes: `due`, `in 5m`, `in its turn`, `rate, in 59m`, `concurrency`."""
+    """When the next attempt comes: `due`, `in 5m`, `in its turn`, `rate, in 59m`, `concurrency`; without a
+    running daemon `due, no daemon`."""
     if d.state is not State.PENDING:
         return "-"
     waiting = waits.of(d, now)
     if waiting is None:
-        return "due"
+        return "due" if waits.running else "due, no daemon"
     if waiting.reason is Wait.ORDER:
         return "in its turn"
     if waiting.reason is Wait.LATEST:
@@ -73,9 +74,10 @@ def wait_words(waiting: Waiting, now: int) -> str:
 
 
 _WAIT_TEXTS = {
-    Wait.RATE: "waits for the target's rate",
-    Wait.BREAKER: "waits for the target's breaker",
-    Wait.CONCURRENCY: "waits for an attempt at the target to end",
+    Wait.RATE: "due, waits for the target's rate",
+    Wait.BREAKER: "due, waits for the target's breaker",
+    Wait.CONCURRENCY: "due, waits for an attempt at the target to end",
+    Wait.ORDER: "in its turn, waits for the end of an earlier delivery with the same order key",
     Wait.LATEST: "waits for a running attempt of an earlier delivery with the same latest_by value",
 }
 
@@ -90,7 +92,7 @@ def _next_try_in_full(d: Delivery, now: int, waits: Waits) -> str:
     if waiting is None or waiting.reason not in _WAIT_TEXTS:
         return next_try(d, now, waits)
     until = "" if waiting.until is None else f", continues in {span(waiting.until - now)} ({local_time(waiting.until)})"
-    return f"due, {_WAIT_TEXTS[waiting.reason]}{until}"
+    return f"{_WAIT_TEXTS[waiting.reason]}{until}"
 
 
 def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Waits, next_ruleset: str | None) -> None:

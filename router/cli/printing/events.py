@@ -51,9 +51,16 @@ def print_event(
     click.echo("\nheaders")
     for name, value in e.headers:
         click.echo(f"  {safe(name)}: {safe(value)}")
-    click.echo("\ndeliveries" if deliveries else "\nno deliveries: no rule matched")
+    click.echo("\ndeliveries" if deliveries else f"\nno deliveries: {_why_none(routing)}")
     if deliveries:
         print_deliveries(deliveries, now, waits)
+
+
+def _why_none(routing: Routing | None) -> str:
+    """Why an event has no deliveries."""
+    if routing is None or not routing.matched:
+        return "no rule matched"
+    return "the rules that matched planned none, such as for disabled actions"
 
 
 def _routing_fields(routing: Routing | None, rules: RulesetText | None, received_at: int) -> list[tuple[str, str]]:

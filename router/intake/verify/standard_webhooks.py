@@ -159,8 +159,8 @@ def verifier(secrets: Secrets, headers: str, tolerance: float, build: Build) -> 
 
 
 def shared_key(secret: Secret, build: Build, place: int) -> list[bytes]:
-    """The key in a `whsec_…` secret, perhaps after `v1,`, or in bare base64. Another text is a fault, and None is
-    returned."""
+    """The one key in a `whsec_…` secret, perhaps after `v1,`, or in bare base64. Another text is a fault, and gives no
+    key."""
     text = secret.reveal().removeprefix("v1,")
     key = strict_base64(text.removeprefix(SECRET_PREFIX))
     if key and (text.startswith(SECRET_PREFIX) or len(key) >= _BARE_BYTES):

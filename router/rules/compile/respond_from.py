@@ -27,7 +27,7 @@ def check_respond_from(
     for source in open_sources:
         at.error(
             f'source "{source}" has verify: none, so anybody could read what the action answers; verify its senders, '
-            "or write allow_unverified: true"
+            "or write allow_unverified: true in the rule"
         )
     action = next((one for one in actions if one.name == respond.action), None)
     if action is None and respond.action in _written_names(context, node_path):

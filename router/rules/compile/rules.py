@@ -120,7 +120,7 @@ def _rule_actions(
         return []
     may_code = node_path.at("allow_code").data is True
     facts = RuleFacts(may_code, headers_of(condition), _has_patterns(context, sources), scope.has_item)
-    cure = "verify its senders, or write allow_unverified: true"
+    cure = "verify its senders, or write allow_unverified: true in the rule"
     return load_actions(context, name, node_path.at("actions"), open_sources, cure, facts, scope)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from router.domain.deliveries import RulesetText
 from router.domain.nearest_word import shortened
 from router.domain.secrets import SecretRef, check_form
-from router.plugins.target import TargetSpec
+from router.plugins.target import TargetSpec, pause_warning
 from router.rules.compile.context import LoadContext
 from router.rules.compile.documents import Document, Place
 from router.rules.compile.request_headers import check_read_headers
@@ -167,6 +167,8 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
         check_read_headers(below.at("url"))
         for message in context.registries.target_url_faults(options.url, context.allowed_secrets()):
             below.at("url").error(message)
+        if (warning := pause_warning(options.breaker)) is not None:
+            below.at("breaker").warn(warning)
         if options.paused:
             below.at("paused").note("the target is paused; its deliveries are held")
         connection = _connection(context, name, below, options)

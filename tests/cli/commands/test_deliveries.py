@@ -219,6 +219,22 @@ def test_skipped_deliveries_are_explained(store_commands: StoreCommands, plan: P
     assert [skipped["id"] for skipped in again["skipped"]] == [follower.id]
 
 
+def test_what_a_delivery_waits_for_is_shown_in_words(store_commands: StoreCommands, plan: Plan) -> None:
+    head, follower = plan(order_key="[1]"), plan(order_key="[1]")
+    store_commands.put(head)
+    store_commands.put(follower)
+
+    listed = store_commands.run("deliveries", "list").stdout.splitlines()
+
+    assert "due, no daemon" in listed[2]
+    assert "in its turn" in listed[1]
+    assert "pending, due, no daemon\n" in store_commands.run("deliveries", "show", head.id).stdout
+    shown = store_commands.run("deliveries", "show", follower.id).stdout
+    assert "pending, in its turn, waits for the end of an earlier delivery with the same order key\n" in shown
+    with store_commands.opened():  # as a daemon has it
+        assert "no daemon" not in store_commands.run("deliveries", "list").stdout
+
+
 def test_a_dry_run_of_replay_changes_nothing_and_says_what_it_would_do(
     store_commands: StoreCommands, dead: list[str]
 ) -> None:

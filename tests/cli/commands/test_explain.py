@@ -62,6 +62,14 @@ def test_an_event_is_explained_by_the_rules_that_routed_it(ran: Ran) -> None:
     assert '- audit: unmatched, since $.ref is "main"; asked: equals "other"' in text
 
 
+def test_an_event_without_deliveries_says_why(ran: Ran) -> None:
+    ran.receive(ran.then)
+    assert ran.commands.run("events", "show", "last").stdout.endswith("\nno deliveries: no rule matched\n")
+
+    ran.receive(ran.then, "deploy")  # its action was disabled
+    assert "no deliveries: the rules that matched planned none" in ran.commands.run("events", "show", "last").stdout
+
+
 def test_an_event_is_explained_by_the_current_rules(ran: Ran) -> None:
     ran.receive(ran.then, "deploy")
 
