@@ -18,7 +18,7 @@ class EventHead:
     ip: str
     received_at: int  #: ms
     size: int  #: bytes of the body
-    deliveries: Mapping[State, int]  #: their number in each state; empty: no rule matched
+    deliveries: Mapping[State, int]  #: their number in each state; empty: none was planned
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ ALERTS = yaml.safe_load((CONTRIB / "prometheus" / "alerts.yaml").read_text())
 SCRAPE = yaml.safe_load((CONTRIB / "prometheus" / "scrape.yaml").read_text())
 
 WORDS = {
-    (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
+    (f.DELIVERIES.name, "outcome"): {"succeeded", "dead", "skipped"},
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
     (f.POLLS.name, "outcome"): {"changed", "unchanged", "failed"},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
