@@ -2,8 +2,6 @@
 
 import io
 import itertools
-import os
-import resource
 import socket
 import threading
 import time
@@ -19,6 +17,7 @@ from router.http.waitress_server import WaitressServer
 from router.http.waitress_writable import correct_writable
 from router.http.wsgi import WsgiApp
 from tests.conftest import until
+from tests.http.descriptors import no_descriptors
 from tests.http.talking import echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
@@ -49,22 +48,12 @@ def test_the_loop_rests_while_a_connection_cannot_be_accepted(waitress: Serve, m
     server = waitress(echo)
     assert status(talk(server, get(), close=False)) == 200
     until(lambda: server.connections()[0] == 0)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as one:
         one.settimeout(60)
-        taken: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (one.fileno() + 20, hard))
-        try:
-            with pytest.raises(OSError, match="Too many open files"):
-                while True:
-                    taken.append(os.dup(one.fileno()))
+        with no_descriptors(one.fileno()):
             one.connect(("127.0.0.1", server.port))
             one.sendall(get())
             until(lambda: server._sock.fileno() not in server._sockets)
-        finally:
-            for number in taken:
-                os.close(number)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         server._sock._until = 0.0  # the rest is over
 
         assert status(rest(one)) == 200

@@ -40,7 +40,7 @@ def jwks_keys(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
 
 
 def _from_file(file: str, build: Build) -> Keys:
-    """The keys in a file. The file must be as safe as a secret file: whoever adds a key to it can sign tokens."""
+    """The keys in a file. It must be as safe as a secret's file: somebody who can add a key can sign tokens."""
     path = build.base_dir / file
     build.protected.add(path, "a key set")
     level = Level.ERROR if build.require_secrets else Level.NOTE  # as for a secret file
